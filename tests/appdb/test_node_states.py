@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.node_states import NodeState, SeenNode
+from onhook.appdb.node_states import NodeReport, NodeState
 from onhook.appdb.postgresql import PostgresqlDatabase
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -47,9 +47,9 @@ async def test_node_state_is_the_last_that_a_process_has_reported(appdb: AppDb) 
         await appdb.node_states.report(state, now_us=DAY)
     await appdb.node_states.report(first, now_us=DAY + SECOND)
     assert await appdb.node_states.all(now_us=DAY + 3 * SECOND) == [
-        SeenNode(state=first, age=timedelta(seconds=2)),
-        SeenNode(state=second, age=timedelta(seconds=3)),
-        SeenNode(state=intake, age=timedelta(seconds=3)),
+        NodeReport(state=first, age=timedelta(seconds=2)),
+        NodeReport(state=second, age=timedelta(seconds=3)),
+        NodeReport(state=intake, age=timedelta(seconds=3)),
     ]
 
 

@@ -90,3 +90,22 @@ def test_two_hubs_and_an_intake_are_one_installation(machines: Mapping[str, Serv
     start(first, "hub")
     wait_for_calls(first, 1, 2)
     assert not (intake.directory / "admin.token").exists()
+
+
+def test_new_hub_begins_with_the_store_of_another_one(machines: Mapping[str, Server], tmp_path: Path) -> None:
+    """Which runs meanwhile."""
+    first, second, intake = machines["first"], machines["second"], machines["intake"]
+    start(first, "hub")
+    first.add_pbx()
+    start(intake, "intake")
+    for number in (1, 2):
+        assert intake.post(webhook_body(number)) == 200
+    wait_for_calls(first, 1, 2)
+    output = first.run_command("cluster", "save-store", str(tmp_path / "copy"))
+    assert output.startswith("Copied the store up to entry ")
+    assert intake.post(webhook_body(3)) == 200
+    output = second.run_command("cluster", "load-store", str(tmp_path / "copy"))
+    assert output.startswith("The store is that of machine first up to entry ")
+    start(second, "hub")
+    for hub in (first, second):
+        wait_for_calls(hub, 1, 2, 3)

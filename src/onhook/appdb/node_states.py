@@ -28,7 +28,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int
 
 
-class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a process said of itself `age` ago, by the clock of the database."""
 
     state: NodeState
@@ -59,17 +59,17 @@ class NodeStates:
                 (*msgspec.structs.astuple(state), now_us),
             )
 
-    async def all(self, *, now_us: int) -> list[SeenNode]:
+    async def all(self, *, now_us: int) -> list[NodeReport]:
         """Return the processes, by machine."""
         now_us = await self._database.lease_time(now_us)
         rows = await self._database.rows(
             "SELECT node, process, version, lease_owner, clock_offset, free_bytes, total_bytes, seen_at"
             " FROM node_states ORDER BY node, process"
         )
-        return list(read_rows(rows, lambda row: _seen_node(row, now_us)))
+        return list(read_rows(rows, lambda row: _node_report(row, now_us)))
 
 
-def _seen_node(row: Row, now_us: int) -> SeenNode:
+def _node_report(row: Row, now_us: int) -> NodeReport:
     *values, seen_at = row
     state = NodeState(**dict(zip(NodeState.__struct_fields__, values, strict=True)))
-    return SeenNode(state=state, age=timedelta(microseconds=max(now_us - seen_at, 0)))
+    return NodeReport(state=state, age=timedelta(microseconds=max(now_us - seen_at, 0)))

@@ -13,6 +13,9 @@ ABSENCE_MAX = timedelta(days=7)
 
 ABSENCE_MICROSECONDS = ABSENCE_MAX // timedelta(microseconds=1)
 
+COPY_PREFIX = "copy:"
+"""Of the names of copies of stores, with which a new hub may begin."""
+
 FOLLOWER_PREFIX = "destination:"
 """Of the names of destinations, before their number."""
 
@@ -37,11 +40,33 @@ class StorePositions:
         return rows[0][0] if rows else None
 
     async def all(self) -> dict[str, int]:
-        """Return the positions of the stores by name, without those of destinations."""
+        """Return the positions of the stores by name, without those of destinations and of copies."""
         rows = await self._database.rows(
-            "SELECT name, position FROM stores WHERE name NOT LIKE ? ORDER BY name", (f"{FOLLOWER_PREFIX}%",)
+            "SELECT name, position FROM stores WHERE name NOT LIKE ? AND name NOT LIKE ? ORDER BY name",
+            (f"{FOLLOWER_PREFIX}%", f"{COPY_PREFIX}%"),
         )
         return dict(rows)
+
+    async def hold_copy(self, copy_id: str, position: int, period: timedelta, *, now_us: int) -> None:
+        """Have a copy of a store waited for, for a period shorter than `ABSENCE_MAX`; forget those that no longer
+        are.
+        """
+        async with self._database.transaction():
+            await self._database.write(
+                "DELETE FROM stores WHERE name LIKE ? AND seen_at <= ?",
+                (f"{COPY_PREFIX}%", now_us - ABSENCE_MICROSECONDS),
+            )
+            seen_us = now_us - ABSENCE_MICROSECONDS + period // timedelta(microseconds=1)
+            await self.report(f"{COPY_PREFIX}{copy_id}", position, now_us=seen_us)
+
+    async def is_copy_held(self, copy_id: str, *, now_us: int) -> bool:
+        """Return whether a copy is waited for."""
+        seen_at = await self.seen_at(f"{COPY_PREFIX}{copy_id}")
+        return seen_at is not None and seen_at > now_us - ABSENCE_MICROSECONDS
+
+    async def release_copy(self, copy_id: str) -> None:
+        """Wait for a copy no longer."""
+        await self._database.write("DELETE FROM stores WHERE name = ?", (f"{COPY_PREFIX}{copy_id}",))
 
     async def slowest(self, *, now_us: int) -> int | None:
         """Return the lowest position of the stores that were seen lately; None without one."""

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.event_progress import event_progress
 from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
-from onhook.ops import cluster_move
+from onhook.lib.timestamps import format_time
+from onhook.ops import cluster_move, store_snapshot
 from onhook.ops.restored_erasures import erase_again as erase_restored
 from onhook.runtime.engines import ENGINES
 
@@ -100,5 +102,45 @@ async def erase_again(
             result.erasures,
             calls=result.calls,
             appended=result.appended,
+        )
+    )
+
+
+@app.command("save-store", epilog="Example: onhook cluster save-store /mnt/copies/store")
+async def save_store(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("New directory for the copy"))],
+    *,
+    data: DataOption = None,
+) -> None:
+    """Copy the store of this machine, also while its hub runs, for a new hub that begins with it within a day."""
+    config = load_config(data=data)
+    manifest = await store_snapshot.save_store(config, directory, ENGINES, SystemClock())
+    print(
+        _(
+            "Copied the store up to entry {position}, and verified it: load it by {valid_until}, then delete it.",
+            position=manifest.position,
+            valid_until=format_time(manifest.valid_until, get_zone(config.zone)),
+        )
+    )
+
+
+@app.command("load-store", epilog="Example: onhook cluster load-store /mnt/copies/store --data /var/lib/onhook")
+async def load_store(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help=_("Directory that `onhook cluster save-store` wrote"))
+    ],
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help=_("Replace the store of this machine"))] = False,
+    data: DataOption = None,
+) -> None:
+    """Begin the store of this machine with the copy of that of another one, while no server runs here."""
+    loaded = await store_snapshot.load_store(load_config(data=data), directory, ENGINES, SystemClock(), replace=replace)
+    print(
+        _n(
+            "The store is that of machine {node} up to entry {position}; the hub reads 1 entry when it starts.",
+            "The store is that of machine {node} up to entry {position}; the hub reads {count} entries when it starts.",
+            loaded.lag,
+            node=loaded.manifest.node,
+            position=loaded.manifest.position,
         )
     )

@@ -44,4 +44,8 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     read_shared_health: Callable[[str], Awaitable[LedgerHealth]]
     """Returns how the servers of the setting `ledger` are. Raises `UsageError`."""
     open_store: Callable[[Path], Awaitable[Store]]
+    copy_store: Callable[[Path, Path], Awaitable[bool]]
+    """Copies a store, which may be in use, with its write-ahead log; returns whether both belong together. Raises
+    `OnhookError`, as where the disk gets full.
+    """
     list_quarantined_seqs: QuarantineLister

@@ -171,9 +171,9 @@ class IssueMonitor:
     async def _check_other_disks(self) -> list[Check]:
         """Return the checks of the disks of the other machines; a machine that reports nothing now is left out."""
         states = {
-            seen.state.node: seen.state
-            for seen in await self._appdb.node_states.all(now_us=self._clock.microseconds())
-            if seen.age <= STATE_AGE_MAX and seen.state.node != self._config.node_name
+            report.state.node: report.state
+            for report in await self._appdb.node_states.all(now_us=self._clock.microseconds())
+            if report.age <= STATE_AGE_MAX and report.state.node != self._config.node_name
         }
         samples = {node: await self._appdb.disk_samples.all(node) for node in states}
         return [check_node_disk(state, samples[node], self._clock.now()) for node, state in states.items()]

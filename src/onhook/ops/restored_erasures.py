@@ -49,24 +49,24 @@ async def erase_again(config: Config, lists: Sequence[Path], engines: Engines, c
         )
     check_lists(lists)
     prepare_directory(config)
-    listed = {entry.erasure_id: entry for path in lists for entry in read_list(path)}
+    listed_entries = {entry.erasure_id: entry for path in lists for entry in read_list(path)}
     with instance_lock(config), exclusive_intake_lock(config):
         async with engines.open_appdb(config) as appdb:
             await _check_no_hub(appdb, clock)
             ledger = await open_checked_ledger(config, appdb, engines)
             try:
-                known, appended_count = await _append_missing(ledger, listed, clock)
+                stored_entries, appended_count = await _append_missing(ledger, listed_entries, clock)
             finally:
                 await ledger.close()
-            for entry in known:
+            for entry in stored_entries:
                 await appdb.erasures.erase(
                     sorted({(call.sn, call.call_id) for call in entry.calls}),
                     NumberRows(**msgspec.structs.asdict(entry.rows)),
                 )
-            if known:
+            if stored_entries:
                 await appdb.erasures.overwrite_deleted()
-    calls = {(call.sn, call.call_id) for entry in known for call in entry.calls}
-    return RestoredErasures(erasures=len(known), appended=appended_count, calls=len(calls))
+    calls = {(call.sn, call.call_id) for entry in stored_entries for call in entry.calls}
+    return RestoredErasures(erasures=len(stored_entries), appended=appended_count, calls=len(calls))
 
 
 async def _check_no_hub(appdb: AppDb, clock: Clock) -> None:
@@ -79,18 +79,20 @@ async def _check_no_hub(appdb: AppDb, clock: Clock) -> None:
         )
 
 
-async def _append_missing(ledger: Ledger, listed: dict[str, Erased], clock: Clock) -> tuple[list[Erased], int]:
+async def _append_missing(ledger: Ledger, listed_entries: dict[str, Erased], clock: Clock) -> tuple[list[Erased], int]:
     """Append the listed entries that the ledger lacks; return all that it has then, and how many were appended."""
     for _try in range(TRIES_MAX):
         last_control_seq = await ledger.last_control_seq()
-        known = await _read_entries(ledger)
-        known_ids = {entry.erasure_id for entry in known}
+        stored_entries = await _read_entries(ledger)
+        known_ids = {entry.erasure_id for entry in stored_entries}
         last_seq = await ledger.last_seq()
-        missing = [copy_entry(entry, last_seq) for entry in listed.values() if entry.erasure_id not in known_ids]
+        missing = [
+            copy_entry(entry, last_seq) for entry in listed_entries.values() if entry.erasure_id not in known_ids
+        ]
         if not missing or await ledger.append_control(
             list(map(encode_control, missing)), last_control_seq=last_control_seq, now_us=clock.microseconds()
         ):
-            return [*known, *missing], len(missing)
+            return [*stored_entries, *missing], len(missing)
     raise Unavailable(_("the ledger is changed by another process"), hint=_("try again"))
 
 

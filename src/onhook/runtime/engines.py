@@ -21,12 +21,17 @@ from onhook.lib.messages import _
 from onhook.ops.engines import Engines
 from onhook.store.contract import Store
 from onhook.store.sql.contract import SqlRunner
+from onhook.store.sql.failures import to_error
 from onhook.store.sql.runner import SqlProcessRunner
+from onhook.store.sql.store_copy import RESERVE_BYTES
+from onhook.store.sql.wire import QueryError
 
 if TYPE_CHECKING:
     from onhook.store import duckdb as store_engine
+    from onhook.store.sql import copy_process
 else:
     store_engine = DeferredModule("onhook.store.duckdb")
+    copy_process = DeferredModule("onhook.store.sql.copy_process")
 
 LOCKED_SECONDS_MAX = 5.0
 LOCKED_RETRY_SECONDS = 0.1
@@ -81,6 +86,19 @@ async def _list_quarantined_seqs(path: Path, *, without_records: bool) -> Sequen
     return await retry_while_locked(lambda: store_engine.list_quarantined_seqs(path, without_records=without_records))
 
 
+async def _copy_store(source: Path, target: Path) -> bool:
+    try:
+        return await asyncio.to_thread(copy_process.copy_files, source, target, RESERVE_BYTES)
+    except QueryError as error:
+        raise to_error(error.failure, location=str(target.parent)) from error
+    except OSError as error:
+        raise Unavailable(
+            _("cannot copy the store: {error}", error=error.strerror or error),
+            location=str(source),
+            hint=_("check the disk and the permissions"),
+        ) from error
+
+
 def _open_appdb(config: Config) -> AppDb:
     return open_appdb(config.appdb_file, config.appdb, config.node_name)
 
@@ -95,5 +113,6 @@ ENGINES = Engines(
     create_shared_ledger=create_shared_ledger,
     read_shared_health=read_shared_health,
     open_store=open_store_file,
+    copy_store=_copy_store,
     list_quarantined_seqs=_list_quarantined_seqs,
 )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from onhook.appdb.leases import LeaseOwner
-from onhook.appdb.node_states import SeenNode
+from onhook.appdb.node_states import NodeReport
 from onhook.config import Config
 from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
 from onhook.lib.clock import SystemClock
@@ -21,12 +21,12 @@ SERVER = ServerHealth(host="n1.example", name="n1", version="2.15.1")
 STREAM = StreamHealth(name="LEDGER", leader="n1", configured=3, wanted=3)
 
 
-def seen_node(name: str, *, process: str = "hub", age: float = 5.0, **changes: object) -> SeenNode:
+def node_report(name: str, *, process: str = "hub", age: float = 5.0, **changes: object) -> NodeReport:
     state = msgspec.structs.replace(node_state(name), process=process, **changes)
-    return SeenNode(state=state, age=timedelta(seconds=age))
+    return NodeReport(state=state, age=timedelta(seconds=age))
 
 
-NODES = [seen_node("first"), seen_node("first", process="intake", lease_owner="intake of first")]
+NODES = [node_report("first"), node_report("first", process="intake", lease_owner="intake of first")]
 
 
 def summarize(checks: Iterable[Check]) -> list[str]:
@@ -88,36 +88,36 @@ def test_check_nodes_all_are_well() -> None:
 @pytest.mark.parametrize(
     ("node", "summary"),
     [
-        (seen_node("second", age=7_260), "WARNING the hub of machine second was last seen 2 hours ago"),
-        (seen_node("second", age=120), "WARNING the hub of machine second was last seen 2 minutes ago"),
-        (seen_node("second", age=90_000), "WARNING the hub of machine second was last seen 1 day ago"),
+        (node_report("second", age=7_260), "WARNING the hub of machine second was last seen 2 hours ago"),
+        (node_report("second", age=120), "WARNING the hub of machine second was last seen 2 minutes ago"),
+        (node_report("second", age=90_000), "WARNING the hub of machine second was last seen 1 day ago"),
         (
-            seen_node("old", version="1.2.0"),
+            node_report("old", version="1.2.0"),
             "WARNING the hub of machine old runs onhook 1.2.0, another one 1.2.3",
         ),
-        (seen_node("second", clock_offset=5_000_000), "WARNING the clock of machine second is 5 s ahead"),
-        (seen_node("second", clock_offset=-31_000_000), "ERROR the clock of machine second is 31 s behind"),
+        (node_report("second", clock_offset=5_000_000), "WARNING the clock of machine second is 5 s ahead"),
+        (node_report("second", clock_offset=-31_000_000), "ERROR the clock of machine second is 31 s behind"),
     ],
 )
-def test_check_nodes_one_that_needs_a_person(node: SeenNode, summary: str) -> None:
+def test_check_nodes_one_that_needs_a_person(node: NodeReport, summary: str) -> None:
     assert summarize(check_nodes([*NODES, node]))[2:] == [summary]
 
 
 def test_check_nodes_without_a_hub_or_an_intake_that_runs() -> None:
     """One that was seen long ago is none."""
-    assert summarize(check_nodes([seen_node("first", age=600)]))[1:] == [
+    assert summarize(check_nodes([node_report("first", age=600)]))[1:] == [
         "ERROR no machine runs the hub",
         "ERROR no machine runs the intake",
     ]
 
 
 def test_check_nodes_version_of_one_that_stopped_is_not_the_newest() -> None:
-    (summary, *_others) = summarize(check_nodes([*NODES, seen_node("old", age=600, version="9.0.0")]))
+    summary, *_rest = summarize(check_nodes([*NODES, node_report("old", age=600, version="9.0.0")]))
     assert summary.startswith("OK")
 
 
 def test_check_stores_says_how_far_each_is_behind() -> None:
-    nodes = [seen_node("first"), seen_node("second")]
+    nodes = [node_report("first"), node_report("second")]
     positions = {"hub@first": 5_000, "hub@gone": 10, "hub@second": 10, "hub@third": 6_000}
     assert summarize(check_stores(positions, 5_001, nodes)) == [
         "OK the store of machine first is 1 entry behind the ledger",
@@ -129,7 +129,7 @@ def test_check_stores_says_how_far_each_is_behind() -> None:
 
 def test_check_leases_says_who_does_what() -> None:
     leases = [
-        LeaseOwner("ami:PBX", "nobody known"),
+        LeaseOwner("ami:PBX", "another owner"),
         LeaseOwner("destination:1", "owner of first"),
         LeaseOwner("destination:2", ""),
         LeaseOwner("job:mail", ""),

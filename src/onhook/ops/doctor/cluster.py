@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import NODE_PREFIX, TURN_PREFIX, LeaseOwner
-from onhook.appdb.node_states import SeenNode
+from onhook.appdb.node_states import NodeReport
 from onhook.config import Config
 from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
 from onhook.lib.clock import Clock
@@ -57,9 +57,9 @@ async def _check_shared_state(config: Config, appdb: AppDb, clock: Clock, engine
     nodes = await appdb.node_states.all(now_us=now_us)
     for check in check_nodes(nodes):
         yield check
-    for seen in nodes:
-        if seen.age <= STATE_AGE_MAX:
-            yield check_node_disk(seen.state, await appdb.disk_samples.all(seen.state.node), clock.now())
+    for report in nodes:
+        if report.age <= STATE_AGE_MAX:
+            yield check_node_disk(report.state, await appdb.disk_samples.all(report.state.node), clock.now())
     for check in check_leases(await appdb.leases.list_owners(now_us=now_us), nodes):
         yield check
     positions = await appdb.store_positions.all()
@@ -133,27 +133,27 @@ def _check_stream(stream: StreamHealth) -> Check:
     return Check("OK", _("the stream {name} has {count} replicas, all current; {leader} leads", **values))
 
 
-def check_nodes(nodes: Sequence[SeenNode]) -> Iterator[Check]:
+def check_nodes(nodes: Sequence[NodeReport]) -> Iterator[Check]:
     """Yield the check of each process of each machine, and whether there are processes of both kinds."""
-    running = [seen for seen in nodes if seen.age <= STATE_AGE_MAX]
-    newest = max((seen.state.version for seen in running), key=_version_key, default="")
-    for seen in nodes:
-        yield _check_node(seen, newest)
+    running = [report for report in nodes if report.age <= STATE_AGE_MAX]
+    newest = max((report.state.version for report in running), key=_version_key, default="")
+    for report in nodes:
+        yield _check_node(report, newest)
     for process, hint in {
         "hub": _("start one with `onhook serve`: calls are stored, and neither shown nor delivered"),
         "intake": _("start one with `onhook serve`: PBXs reach nothing"),
     }.items():
-        if not any(seen.state.process == process for seen in running):
+        if not any(report.state.process == process for report in running):
             yield Check("ERROR", _("no machine runs the {process}", process=process), hint)
 
 
-def _check_node(seen: SeenNode, newest: str) -> Check:
-    state = seen.state
+def _check_node(report: NodeReport, newest: str) -> Check:
+    state = report.state
     values = {"process": state.process, "node": state.node, "version": state.version}
-    if seen.age > STATE_AGE_MAX:
+    if report.age > STATE_AGE_MAX:
         return Check(
             "WARNING",
-            _("the {process} of machine {node} was last seen {age} ago", age=_format_age(seen.age), **values),
+            _("the {process} of machine {node} was last seen {age} ago", age=_format_age(report.age), **values),
             _("start it; a machine that is gone for good is forgotten after seven days"),
         )
     if state.version != newest:
@@ -188,9 +188,9 @@ def _offset_check(subject: str, offset: timedelta) -> Check:
     )
 
 
-def check_stores(positions: Mapping[str, int], last_seq: int, nodes: Sequence[SeenNode]) -> Iterator[Check]:
+def check_stores(positions: Mapping[str, int], last_seq: int, nodes: Sequence[NodeReport]) -> Iterator[Check]:
     """Yield how far the store of each hub is behind the last entry of the ledger."""
-    running = {seen.state.node for seen in nodes if seen.state.process == "hub" and seen.age <= STATE_AGE_MAX}
+    running = {report.state.node for report in nodes if report.state.process == "hub" and report.age <= STATE_AGE_MAX}
     for name, position in positions.items():
         node = name.removeprefix(f"{STORE_NAME}@")
         lag = max(last_seq - position, 0)
@@ -214,7 +214,7 @@ def check_stores(positions: Mapping[str, int], last_seq: int, nodes: Sequence[Se
             yield Check("WARNING", detail, _("its hub does not run: raw events wait for it for seven days"))
 
 
-def check_leases(leases: Iterable[LeaseOwner], nodes: Sequence[SeenNode]) -> Iterator[Check]:
+def check_leases(leases: Iterable[LeaseOwner], nodes: Sequence[NodeReport]) -> Iterator[Check]:
     """Yield what each process does of which there is one among all machines, and what no process does."""
     names_by_owner: dict[str, list[str]] = {}
     for name, owner in leases:
@@ -223,12 +223,12 @@ def check_leases(leases: Iterable[LeaseOwner], nodes: Sequence[SeenNode]) -> Ite
         if name != FILE_LEDGER_LEASE:
             names_by_owner.setdefault(owner, []).append(name)
     free_names = names_by_owner.pop("", [])
-    for seen in nodes:
-        if names := names_by_owner.pop(seen.state.lease_owner, []):
+    for report in nodes:
+        if names := names_by_owner.pop(report.state.lease_owner, []):
             yield Check(
                 "OK",
                 _("the {process} of machine {node} has the leases {names}",
-                  process=seen.state.process, node=seen.state.node, names=", ".join(names)),
+                  process=report.state.process, node=report.state.node, names=", ".join(names)),
             )  # fmt: skip
     for names in names_by_owner.values():
         yield Check(
