@@ -143,6 +143,7 @@ OWN_TABLES = {
     "issues": "conditions that Onhook finds",
     "disk_samples": "measured",
     "node_states": "reported by processes",
+    "live_queues": "reported by hubs",
     "learnt_names": "found in events",
     "pbx_names": "read from PBXs",
     "directory_state": "how far names were looked for",

@@ -84,7 +84,7 @@ WITHOUT_NUMBER: Mapping[str, Iterable[str]] = {
         *("apps.behaviour", "audit.way", "asterisks.tls", "mail_settings.tls", "pbx_conventions.*", "sessions.factor"),
         *("issues.issue_key", "issues.subject", "report_schedules.outcome", "alert_channels.kinds"),
         *("issue_recipients.topics", "reader_settings.*", "sign_in_settings.*", "line_connections.fields", "leases.*"),
-        *("stores.name", "sync_state.*"),
+        *("stores.name", "sync_state.*", "node_states.*"),
     ),
     "an address of a network, or a name of a machine": (
         *("*.host", "sessions.address", "audit.address", "apps.networks", "blocked_addresses.address", "*.node"),
@@ -93,6 +93,7 @@ WITHOUT_NUMBER: Mapping[str, Iterable[str]] = {
     ),
     "a certificate": ("mail_settings.ca_certificates",),
     "typed at a sign-in, for minutes": ("failed_logins.name",),
+    "a queue at this moment, for seconds": ("live_queues.queue", "live_queues.name"),
     "the name of a file that the PBX has left, whose folder is listed": ("swept_files.name",),
 }
 

@@ -218,6 +218,35 @@ async def test_writer_that_stands_still_loses_the_lock(create_database: CreateDa
         assert await database.rows("SELECT name FROM saved_searches") == [("b",)]
 
 
+@pytest.mark.slow
+async def test_overwrite_deleted_no_bytes_are_left_in_the_tables(
+    postgresql_server: PostgresqlServer, create_database: CreateDatabase
+) -> None:
+    """Nor in the audit log, where the change was left out of it; and other processes may write afterwards."""
+    url = create_database()
+    async with AppDb(PostgresqlDatabase(url)) as appdb, AppDb(PostgresqlDatabase(url)) as other_appdb:
+        await appdb.saved_searches.add("First", "/calls?q=030901820", author="Eve")
+        await appdb.saved_searches.add("Second", "/calls?q=stays", author="Eve")
+        assert find_in_tables(postgresql_server, url, b"030901820")
+        rows = await appdb.erasures.find(lambda text: "030901820" in text, [])
+        assert (len(rows.saved_searches), len(rows.audit)) == (1, 1)
+        await appdb.erasures.erase([], rows)
+        assert find_in_tables(postgresql_server, url, b"030901820")
+        await appdb.erasures.overwrite_deleted()
+        assert not find_in_tables(postgresql_server, url, b"030901820")
+        await other_appdb.saved_searches.add("Third", "/calls", author="Eve")
+        assert [search.name for search in await appdb.saved_searches.all()] == ["Second", "Third"]
+        assert "add (erased)" in [entry.action for entry in await appdb.audit.latest(10)]
+
+
+def find_in_tables(server: PostgresqlServer, url: str, text: bytes) -> list[str]:
+    """Return the files of the tables of a database that have a text, once the server has written them."""
+    server.query("CHECKPOINT")
+    ((number,),) = server.query("SELECT oid FROM pg_database WHERE datname = %s", url.rpartition("/")[2])
+    folder = server.folder / "data" / "base" / str(number)
+    return [path.name for path in folder.iterdir() if text in path.read_bytes()]
+
+
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[PostgresqlDatabase]:
     database = PostgresqlDatabase(url)

@@ -17,7 +17,8 @@ from onhook.appdb.second_factors import (
     WrongCode,
 )
 from onhook.appdb.sign_in_settings import SignInSettings
-from onhook.lib.errors import NotAllowed, UsageError
+from onhook.lib.errors import NotAllowed, NotFound, UsageError
+from onhook.lib.timestamps import to_datetime
 from onhook.lib.totp import STEP_SECONDS, code_of_step
 
 STEP_US = STEP_SECONDS * 1_000_000
@@ -218,3 +219,40 @@ async def test_role_that_needs_a_factor_marks_sessions_without_one(appdb: AppDb)
     assert await needing() == [("Alice", ""), ("Alice", "code")]
     await appdb.sign_in_settings.put(SignInSettings())
     assert await needing() == []
+
+
+# Passkeys
+
+
+async def add_passkey(appdb: AppDb, user_name: str, credential_id: bytes, name: str = "key") -> None:
+    await appdb.passkeys.add(
+        user_name,
+        name,
+        credential_id=credential_id,
+        user_handle=await appdb.passkeys.get_handle(user_name),
+        public_key=b"\x00public\xff",
+        sign_count=3,
+        rp_id="calls.example.com",
+        now_us=1_000_000,
+    )
+
+
+async def test_passkey_is_found_by_its_credential_until_its_user_removes_it(appdb: AppDb) -> None:
+    await add_passkey(appdb, "Alice", b"\x00first")
+    await add_passkey(appdb, "Alice", b"second", name="telephone")
+    with pytest.raises(UsageError, match="already"):
+        await add_passkey(appdb, "Alice", b"second")
+    first, second = await appdb.passkeys.of_user("Alice")
+    assert (first.name, first.public_key, first.sign_count) == ("key", b"\x00public\xff", 3)
+    assert first.user_handle == second.user_handle
+    assert await appdb.passkeys.find(b"\x00first") == first
+    await appdb.passkeys.record_use(first.passkey_id, 4, now_us=2_000_000)
+    used = await appdb.passkeys.find(b"\x00first")
+    assert used is not None
+    assert (used.sign_count, used.last_used_at) == (4, to_datetime(2_000_000))
+    with pytest.raises(NotFound):
+        await appdb.passkeys.remove("another", first.passkey_id)
+    await appdb.passkeys.remove("Alice", first.passkey_id)
+    assert await appdb.passkeys.find(b"\x00first") is None
+    assert await appdb.passkeys.of_user("Alice") == [second]
+    assert await appdb.passkeys.list_unreadable() == []

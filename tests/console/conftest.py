@@ -70,6 +70,10 @@ class ConsoleHarness:
         self.app_state: AppState
         self._keys = count(1)
 
+    async def read_queues(self) -> dict[str, list[QueueState]]:
+        """Return the queues at this moment."""
+        return self.queue_states
+
     async def ingest_details(self, details: Iterable[CallDetails], sn: str = SN) -> None:
         """Store events of a PBX; when this returns, they are in the store and announced."""
         dialect = dialects()["yeastar"]
@@ -210,7 +214,7 @@ async def open_console_harness(
             restrict_permissions=action_runner.restrict_permissions,
             send_test_mail=partial(send_test_mail, config, appdb, harness.clock),
         ),
-        read_live_queues=lambda: harness.queue_states,
+        read_live_queues=harness.read_queues,
     )
     harness.app_state = app_state
     try:

@@ -101,10 +101,10 @@ def test_new_hub_begins_with_the_store_of_another_one(machines: Mapping[str, Ser
     for number in (1, 2):
         assert intake.post(webhook_body(number)) == 200
     wait_for_calls(first, 1, 2)
-    output = first.run_command("cluster", "save-store", str(tmp_path / "copy"))
+    output = first.run_command("cluster", "save-store", str(tmp_path / "store"))
     assert output.startswith("Copied the store up to entry ")
     assert intake.post(webhook_body(3)) == 200
-    output = second.run_command("cluster", "load-store", str(tmp_path / "copy"))
+    output = second.run_command("cluster", "load-store", str(tmp_path / "store"))
     assert output.startswith("The store is that of machine first up to entry ")
     start(second, "hub")
     for hub in (first, second):

@@ -1,7 +1,7 @@
 """A hub that begins with a copy of the store of another one: on PostgreSQL and NATS JetStream."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -54,7 +54,7 @@ async def append(config: Config, *numbers: int) -> None:
 @asynccontextmanager
 async def running_hub(config: Config) -> AsyncIterator[list[object]]:
     """Yield the calls of a hub that has caught up and has reported its store; it has the store open."""
-    async with hub_process.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         resources = await hub_process._open_resources(stack, config, SystemClock())
         await hub_process._create_projector(resources).catch_up()
         now_us = SystemClock().microseconds()

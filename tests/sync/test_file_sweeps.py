@@ -9,11 +9,15 @@ from typing import BinaryIO
 
 import pytest
 
+from onhook.appdb import leases
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.fence import get_lease
+from onhook.appdb.leases import LeaseHolder
 from onhook.appdb.swept_folders import SweptFolder
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.timestamps import to_datetime
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
@@ -41,13 +45,14 @@ class Sweeps:
         self.ingestor = Ingestor(ledger=self.ledger, registry=registry, dialects=dialects(), clock=SystemClock())
         self.manager = self.restarted_manager()
 
-    def restarted_manager(self) -> FileSweepManager:
+    def restarted_manager(self, run_leased: RunLeased = run_without_lease) -> FileSweepManager:
         """Return the manager as another process has it."""
         return FileSweepManager(
             appdb=self.appdb,
             ingestor=self.ingestor,
             clock=SystemClock(),
             read_last_seq=self.ledger.last_seq,
+            run_leased=run_leased,
             sweep_seconds=0.01,
         )
 
@@ -149,6 +154,39 @@ async def test_files_that_stay_are_not_read_again_after_a_restart(
         assert await sweep_once(sn) == ["a.log", "gone.log", "notes.txt"]
         await appdb._database.write("UPDATE swept_folders SET ledger_seq = 1000")
         assert await sweep_once(sn) == ["a.log", "gone.log", "notes.txt"]
+
+
+async def test_folder_is_swept_by_one_of_two_processes_at_a_time(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the other one once it stops, which reads no file again."""
+    monkeypatch.setattr(leases, "ACQUIRE_SECONDS", 0.01)
+    appdb, path = sweeps.appdb, sweeps.path
+    holders = [LeaseHolder(appdb.leases, SystemClock()) for _process in range(2)]
+    readers: list[str] = []
+
+    def open_noted(file_path: Path) -> BinaryIO:
+        lease = get_lease()
+        readers.append(lease.owner if lease else "")
+        return open_file(file_path)
+
+    for module in (folder_sweep, line_files):
+        monkeypatch.setattr(module, "open_file", open_noted)
+    await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "3CX")))
+    write_old(path / "3CX" / "cdr-1.log", load(OUTBOUND))
+    tasks = {holder.owner: asyncio.create_task(sweeps.restarted_manager(holder.run_leased).run()) for holder in holders}
+    await wait_for_result(appdb, "3CX", stored=1)
+    (first,) = set(readers)
+    task = tasks.pop(first)
+    task.cancel()
+    await asyncio.wait([task])
+    readers.clear()
+    write_old(path / "3CX" / "cdr-2.log", load(QUEUE))
+    await wait_until(await sweeps.ledger.last_seq() == 2 async for _ in polls())
+    assert readers == list(tasks)
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.wait(tasks.values())
 
 
 async def test_folder_that_cannot_be_read_is_read_once_it_is_there(running: Sweeps) -> None:

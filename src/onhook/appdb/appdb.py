@@ -37,6 +37,7 @@ from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
 from onhook.appdb.leg_groups import LegGroupRepository
 from onhook.appdb.line_connections import LineConnections
+from onhook.appdb.live_queues import SharedQueues
 from onhook.appdb.mail_settings import MailSettingsRepository
 from onhook.appdb.mails import Mails
 from onhook.appdb.mask_key import MaskKey
@@ -154,7 +155,7 @@ class AppDb:
         self.wallboard_links = WallboardLinks(self._database)
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
-        self.names = DirectoryCache(self.directory)
+        self.names, self.live_queues = DirectoryCache(self.directory), SharedQueues(self._database)
         self.disk_samples, self.node_states = DiskSamples(self._database), NodeStates(self._database)
         self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)

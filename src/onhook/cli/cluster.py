@@ -94,7 +94,9 @@ async def erase_again(
     """Erase again what was erased after a backup that PostgreSQL or NATS has restored, while no server runs on any
     machine. Afterwards each hub needs onhook rebuild.
     """
-    result = await erase_restored(load_config(data=data), lists, ENGINES, SystemClock())
+    config = load_config(data=data)
+    result = await erase_restored(config, lists, ENGINES, SystemClock())
+    await add_audit_entry(config, f"erase again: erasures: {result.erasures}, calls: {result.calls}")
     print(
         _n(
             "1 erasure applies to {calls} calls; the ledger lacked {appended}.",
@@ -115,6 +117,7 @@ async def save_store(
     """Copy the store of this machine, also while its hub runs, for a new hub that begins with it within a day."""
     config = load_config(data=data)
     manifest = await store_snapshot.save_store(config, directory, ENGINES, SystemClock())
+    await add_audit_entry(config, f"copy the store of {manifest.node} up to entry {manifest.position}")
     print(
         _(
             "Copied the store up to entry {position}, and verified it: load it by {valid_until}, then delete it.",
@@ -134,13 +137,16 @@ async def load_store(
     data: DataOption = None,
 ) -> None:
     """Begin the store of this machine with the copy of that of another one, while no server runs here."""
-    loaded = await store_snapshot.load_store(load_config(data=data), directory, ENGINES, SystemClock(), replace=replace)
+    config = load_config(data=data)
+    loaded = await store_snapshot.load_store(config, directory, ENGINES, SystemClock(), replace=replace)
+    node, position = loaded.manifest.node, loaded.manifest.position
+    await add_audit_entry(config, f"begin the store of {config.node_name} with that of {node} up to entry {position}")
     print(
         _n(
             "The store is that of machine {node} up to entry {position}; the hub reads 1 entry when it starts.",
             "The store is that of machine {node} up to entry {position}; the hub reads {count} entries when it starts.",
             loaded.lag,
-            node=loaded.manifest.node,
-            position=loaded.manifest.position,
+            node=node,
+            position=position,
         )
     )

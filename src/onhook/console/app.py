@@ -1,6 +1,6 @@
 """The console's application."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from litestar import Litestar, Router
 from litestar.exceptions import HTTPException
@@ -114,6 +114,10 @@ def console_app(app_state: AppState) -> Litestar:
     return app
 
 
+async def _read_no_queues() -> Mapping[str, Sequence[QueueState]]:
+    return {}
+
+
 def create_app_state(
     *,
     store: Store,
@@ -128,7 +132,7 @@ def create_app_state(
     actions: ConsoleActions,
     erasure: ErasureActions,
     count_flooding_sockets: Callable[[], int] = lambda: 0,
-    read_live_queues: Callable[[], Mapping[str, Sequence[QueueState]]] = dict,
+    read_live_queues: Callable[[], Awaitable[Mapping[str, Sequence[QueueState]]]] = _read_no_queues,
 ) -> AppState:
     """Return the dependencies of the routes, with limits and caches that are empty."""
     return AppState(

@@ -76,7 +76,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     directory: DirectoryCache
     count_flooding_sockets: Callable[[], int]
     """Sockets of the PBX API that were closed because of too many frames, since the start."""
-    read_live_queues: Callable[[], Mapping[str, Sequence[QueueState]]]
+    read_live_queues: Callable[[], Awaitable[Mapping[str, Sequence[QueueState]]]]
     """The queues at this moment, by serial number, of the PBXs that report them."""
     masking: Masking | None = None
 

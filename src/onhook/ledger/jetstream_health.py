@@ -3,7 +3,6 @@ leader.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from onhook.ledger.jetstream_address import JetStreamAddress, parse_jetstream_ad
 from onhook.ledger.jetstream_client import JetStreamClient
 from onhook.ledger.jetstream_server import VERSION_MIN, read_settings
 from onhook.ledger.jetstream_streams import StreamNames
+from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
@@ -20,10 +20,10 @@ CALL_SECONDS = 5.0
 """A person waits for it, and a leader may be elected meanwhile."""
 
 
-async def read_health(url: str) -> LedgerHealth:
+async def read_health(url: str, clock: Clock) -> LedgerHealth:
     """Return how the servers and the streams of a ledger are. Raises `UsageError` for a URL that is none."""
     address = parse_jetstream_address(url)
-    servers = await asyncio.gather(*(_read_server(host, address.monitor_port) for host in _list_hosts(address)))
+    servers = await asyncio.gather(*(_read_server(host, address.monitor_port, clock) for host in _list_hosts(address)))
     client = JetStreamClient(address, call_seconds=CALL_SECONDS)
     names = StreamNames(address.stream)
     try:
@@ -41,8 +41,8 @@ def _list_hosts(address: JetStreamAddress) -> list[str]:
     return list(dict.fromkeys(hosts)) if address.monitor_port else []
 
 
-async def _read_server(host: str, port: int) -> ServerHealth:
-    started_at = time.time()
+async def _read_server(host: str, port: int, clock: Clock) -> ServerHealth:
+    started_at = clock.now()
     try:
         settings = await read_settings(host, port)
     except (OSError, TimeoutError, ValueError) as error:
@@ -54,7 +54,7 @@ async def _read_server(host: str, port: int) -> ServerHealth:
         version=version,
         is_version_sufficient=_parse_version(version) >= VERSION_MIN,
         writes_before_it_confirms=bool(settings.get("jetstream", {}).get("config", {}).get("sync_always")),
-        clock_offset=_measure_offset(settings.get("now"), started_at, time.time()),
+        clock_offset=_measure_offset(settings.get("now"), started_at, clock.now()),
     )
 
 
@@ -63,15 +63,13 @@ def _parse_version(text: str) -> tuple[int, ...]:
     return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()
 
 
-def _measure_offset(text: object, started_at: float, ended_at: float) -> timedelta:
-    """Return by how much a clock is ahead that showed a time between two of our own (Unix seconds): nothing where it
-    may be the same.
-    """
+def _measure_offset(text: object, started_at: datetime, ended_at: datetime) -> timedelta:
+    """Return by how much a clock is ahead that showed a time between two of our own: nothing where it may be equal."""
     try:
-        shown_at = datetime.fromisoformat(str(text)).timestamp()
+        shown_at = datetime.fromisoformat(str(text))
     except ValueError:
         return timedelta()
-    return timedelta(seconds=max(shown_at - ended_at, 0.0) or min(shown_at - started_at, 0.0))
+    return max(shown_at - ended_at, timedelta()) or min(shown_at - started_at, timedelta())
 
 
 async def _read_stream(client: JetStreamClient, name: str) -> StreamHealth:

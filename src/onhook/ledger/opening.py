@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from onhook.ledger.contract import Ledger
 from onhook.ledger.health import LedgerHealth
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import Clock
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -42,6 +43,6 @@ async def create_shared_ledger(url: str, after_seq: int) -> None:
     await jetstream.create_ledger(url, after_seq)
 
 
-async def read_shared_health(url: str) -> LedgerHealth:
+async def read_shared_health(url: str, clock: Clock) -> LedgerHealth:
     """Return how the servers of a URL of NATS are. Raises `UsageError` for a URL that is none."""
-    return await jetstream_health.read_health(url)
+    return await jetstream_health.read_health(url, clock)

@@ -10,6 +10,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.health import LedgerHealth
+from onhook.lib.clock import Clock
 from onhook.store.contract import Store
 
 AppDbOpener = Callable[[Config], AppDb]
@@ -41,7 +42,7 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     open_ledger: LedgerOpener
     create_shared_ledger: Callable[[str, int], Awaitable[None]]
     """Creates the ledger of the setting `ledger`, which begins after a number. Raises `OnhookError`."""
-    read_shared_health: Callable[[str], Awaitable[LedgerHealth]]
+    read_shared_health: Callable[[str, Clock], Awaitable[LedgerHealth]]
     """Returns how the servers of the setting `ledger` are. Raises `UsageError`."""
     open_store: Callable[[Path], Awaitable[Store]]
     copy_store: Callable[[Path, Path], Awaitable[bool]]

@@ -62,6 +62,7 @@ from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor, create_publisher
+from onhook.runtime.adapters.live_queues import HubQueues
 from onhook.runtime.adapters.node import ensure_admin_token, holding_node_name
 from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
@@ -95,6 +96,7 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     leases: LeaseHolder
     publisher: FactsPublisher
     live_queues: LiveQueues
+    hub_queues: HubQueues
     lowered_stream_count: int
     """Streams of destinations that were past the end of the ledger."""
 
@@ -182,6 +184,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         logging.getLogger("hub").error("cannot publish changes of PBXs yet", extra={"error": str(error)})
     store = await open_store_file(config.store_file)
     stack.push_async_callback(store.close)
+    live_queues = LiveQueues()
     return HubResources(
         config=config,
         clock=clock,
@@ -192,7 +195,8 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         position_notifier=PositionNotifier(),
         leases=leases,
         publisher=publisher,
-        live_queues=LiveQueues(),
+        live_queues=live_queues,
+        hub_queues=HubQueues(live_queues, appdb, clock, config.node_name),
         lowered_stream_count=lowered_stream_count,
     )
 
@@ -252,11 +256,16 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
 
 
 def _create_store_services(resources: HubResources) -> tuple[Service, ...]:
-    """Return what reports how far this store is, where another hub may delete the raw events."""
+    """Return what reports how far this store is, where another hub may delete the raw events, and the callers in queues
+    whose PBX another hub is not connected to.
+    """
     if not resources.config.ledger:
         return ()
     name = store_name(resources.config)
-    return (Service("position", partial(report_positions, resources.appdb, resources.store, resources.clock, name)),)
+    return (
+        Service("position", partial(report_positions, resources.appdb, resources.store, resources.clock, name)),
+        Service("live_queues", resources.hub_queues.share),
+    )
 
 
 def _create_sync_services(
@@ -388,7 +397,7 @@ def _create_console(
             send_test_mail=partial(send_test_mail, resources.config, resources.appdb, resources.clock),
         ),
         count_flooding_sockets=lambda: flood_counter.count,
-        read_live_queues=resources.live_queues.read,
+        read_live_queues=resources.hub_queues.read,
     )
     return console_app(app_state)
 

@@ -41,7 +41,7 @@ async def check_cluster(config: Config, clock: Clock, engines: Engines) -> Async
         )
         return
     if config.ledger:
-        for check in check_ledger_servers(await engines.read_shared_health(config.ledger)):
+        for check in check_ledger_servers(await engines.read_shared_health(config.ledger, clock)):
             yield check
     try:
         async with engines.open_appdb(config) as appdb:

@@ -20,3 +20,16 @@ CREATE TABLE node_disk_samples (
 INSERT INTO node_disk_samples SELECT '', measured_at, free_bytes FROM disk_samples;
 DROP TABLE disk_samples;
 ALTER TABLE node_disk_samples RENAME TO disk_samples;
+-- The callers who are in queues, as the hub with the connection to the PBX has them; an empty queue stands for a PBX
+-- that reports none.
+CREATE TABLE live_queues (
+    node TEXT COLLATE "C" NOT NULL,
+    sn TEXT COLLATE "C" NOT NULL,
+    queue TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    waiting BIGINT NOT NULL,
+    talking BIGINT NOT NULL,
+    longest_wait BIGINT,
+    written_at BIGINT NOT NULL,
+    PRIMARY KEY (node, sn, queue)
+);

@@ -20,3 +20,16 @@ CREATE TABLE node_disk_samples (
 INSERT INTO node_disk_samples SELECT '', measured_at, free_bytes FROM disk_samples;
 DROP TABLE disk_samples;
 ALTER TABLE node_disk_samples RENAME TO disk_samples;
+-- The callers who are in queues, as the hub with the connection to the PBX has them; an empty queue stands for a PBX
+-- that reports none.
+CREATE TABLE live_queues (
+    node TEXT NOT NULL,
+    sn TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    name TEXT NOT NULL,
+    waiting INTEGER NOT NULL,
+    talking INTEGER NOT NULL,
+    longest_wait INTEGER,
+    written_at INTEGER NOT NULL,
+    PRIMARY KEY (node, sn, queue)
+) STRICT;

@@ -71,7 +71,8 @@ async def load_queues_now(
     wait or talk. `position` is that of the store.
     """
     pbxs = [pbx for pbx in await app_state.appdb.pbxs() if _is_shown(pbx, scope, query)]
-    states = {sn: states for sn, states in app_state.read_live_queues().items() if sn in {pbx.sn for pbx in pbxs}}
+    all_states = await app_state.read_live_queues()
+    states = {pbx.sn: all_states[pbx.sn] for pbx in pbxs if pbx.sn in all_states}
     other_pbxs = [pbx for pbx in pbxs if pbx.sn not in states]
     has_several = len(pbxs) > 1
     ended = None
