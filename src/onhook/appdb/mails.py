@@ -192,7 +192,7 @@ class Mails:
         """Return how many mails of a kind, whose key begins so, were added for a recipient since a time."""
         ((count,),) = await self._database.rows(
             "SELECT count(*) FROM mails WHERE kind = ? AND recipient = ? AND created_at > ?"
-            " AND substr(mail_key, 1, ?) = ?",
+            " AND substr(mail_key, 1, CAST(? AS INTEGER)) = ?",
             (kind, recipient, since_us, len(key_begin), key_begin),
         )
         return int(count)
