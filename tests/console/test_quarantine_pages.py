@@ -18,6 +18,8 @@ async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: a
     assert "Retry all 3" in text
     assert "Event 2 still cannot be parsed" in await (await client.post("/quarantine/2/retry")).text()
     assert "0 of 3 events were parsed" in await (await client.post("/quarantine/retry")).text()
+    entries = await harness.appdb.audit.latest(20)
+    assert [entry.actor for entry in entries if entry.action == "retry quarantined events"] == ["admin"]
     assert (await client.post("/quarantine/9/retry")).status == 404
 
 

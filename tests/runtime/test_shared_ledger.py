@@ -1,5 +1,6 @@
 """A server with the setting `ledger`: its raw events are on NATS JetStream, its application database on PostgreSQL."""
 
+import asyncio
 import re
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -65,6 +66,12 @@ def write_settings(config: Config, *names: str) -> None:
     (config.data.parent / "onhook.toml").write_text("".join(lines))
 
 
+async def read_actions(config: Config) -> list[str]:
+    """Return the latest actions of the audit log."""
+    async with ENGINES.open_appdb(config) as appdb:
+        return [entry.action for entry in await appdb.audit.latest(10)]
+
+
 def post_until_stored(server: Server, number: int) -> None:
     """Send an event as a PBX does that is answered 503."""
     wait_until(lambda: server.post(webhook_body(number)) == 200, read_progress=server.read_progress)
@@ -85,6 +92,7 @@ def test_serve_on_nats_after_the_move_answers_503_while_the_servers_are_away_and
         write_settings(config, "appdb", "ledger")
         output = server.run_command("cluster", "move-ledger")
         assert re.match(r"Moved 2 entries up to number 2, and compared each; the file is ledger\.db\.moved now", output)
+        assert asyncio.run(read_actions(config))[0] == "move the ledger to NATS"
         server.start()
         assert server.post(webhook_body(2)) == 200
         nats_server.kill()
@@ -102,6 +110,7 @@ def test_serve_on_nats_after_the_move_answers_503_while_the_servers_are_away_and
         assert server.stop() == 0
         assert not config.ledger_file.exists()
         assert re.match(r"Copied \d+ entries up to number", server.run_command("cluster", "move-ledger", "--back"))
+        assert asyncio.run(read_actions(config))[0] == "copy the ledger from NATS to a file"
         write_settings(config, "appdb")
         assert call_ids(server.calls()) == [call_id(number) for number in (1, 2, 3, 4)]
         for password in (PASSWORD, NATS_PASSWORD, QUOTED_PASSWORD):
