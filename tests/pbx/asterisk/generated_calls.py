@@ -8,29 +8,18 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
+from tests.pbx.asterisk.generated_local_calls import LOCAL_JOURNEYS
 from tests.pbx.asterisk.generated_office import (
     FAILURES,
     NUMBERED_CHANNELS,
+    TALK,
     GeneratedCall,
     Office,
     Row,
     Telephone,
     caller_columns,
+    draw_caller,
 )
-
-_TALK = st.one_of(st.just(-1), st.integers(0, 30), st.integers(0, 30), st.integers(3_000, 9_000))
-Party = Telephone | str
-"""A telephone, or the name of a trunk."""
-
-
-def _caller(office: Office, *, is_outside: bool) -> tuple[Party, str, str, Row]:
-    """Return the calling party, its number, its channel, and its columns."""
-    name = office.draw(office.names)
-    if is_outside:
-        columns = caller_columns(office.outside, name) | {"dcontext": "from-trunk"}
-        return office.trunk, office.outside, office.channel(office.trunk), columns
-    telephone = office.telephone("1001")
-    return telephone, telephone.number, office.channel(telephone), caller_columns(telephone.number, name)
 
 
 def _failure(office: Office, talk: int) -> str:
@@ -38,9 +27,9 @@ def _failure(office: Office, talk: int) -> str:
 
 
 def _simple_call(office: Office, *, is_outside: bool) -> None:
-    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    _, number, channel, columns = draw_caller(office, is_outside=is_outside)
     callee = office.telephone("1002", "2001", "70001")
-    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    start, ring, talk = office.now, office.wait(), office.draw(TALK)
     disposition = _failure(office, talk)
     office.row(
         channel, office.channel(callee), start=start, ring=ring, talk=talk, dst=callee.number,
@@ -60,11 +49,11 @@ def _inbound(office: Office) -> None:
 
 def _outbound(office: Office) -> None:
     """With the telephone's own number, or with another one for display."""
-    telephone, number, channel, columns = _caller(office, is_outside=False)
+    telephone, number, channel, columns = draw_caller(office, is_outside=False)
     assert isinstance(telephone, Telephone)
     if telephone.shows_number and office.draw(st.booleans()):
         columns = caller_columns("5550000", "ACME")
-    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    start, ring, talk = office.now, office.wait(), office.draw(TALK)
     disposition = _failure(office, talk)
     office.row(
         channel, office.channel(office.trunk), start=start, ring=ring, talk=talk, dst=f"9{office.outside}",
@@ -88,7 +77,7 @@ def _group(office: Office, *, is_queue: bool) -> None:
     """Two members ring one after the other (a queue) or together (a ring group); the last may answer."""
     is_outside = office.draw(st.booleans())
     kind = "Inbound" if is_outside else "Internal"
-    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    _, number, channel, columns = draw_caller(office, is_outside=is_outside)
     members = [office.telephone("1002"), office.telephone("2001")]
     channels = [office.channel(member) for member in members]
     talk = office.draw(st.integers(-1, 30))
@@ -119,7 +108,7 @@ def _group_outside(office: Office, *, is_queue: bool) -> None:
     """A telephone and a mobile ring together; the mobile, which is called by the trunk, may answer."""
     is_outside = office.draw(st.booleans())
     kind = "Inbound" if is_outside else "Internal"
-    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    _, number, channel, columns = draw_caller(office, is_outside=is_outside)
     member = office.telephone("1002")
     channels = [office.channel(member), office.channel(office.trunk)]
     technology, _, _ = channels[1].partition("/")
@@ -146,7 +135,7 @@ def _ring_group_outside(office: Office) -> None:
 
 def _abandoned_queue(office: Office) -> None:
     """No member was available; the caller hung up."""
-    _, number, channel, columns = _caller(office, is_outside=True)
+    _, number, channel, columns = draw_caller(office, is_outside=True)
     application = {"lastapp": "Queue", "lastdata": "team,,,,30", "disposition": "ANSWERED"}
     start = office.now
     office.row(channel, "", start=start, ring=0, talk=office.wait(), dst="6400", **columns | application)
@@ -156,13 +145,13 @@ def _abandoned_queue(office: Office) -> None:
 def _through_local(office: Office) -> None:
     """A telephone that is called through a Local channel, with any context, as follow-me does."""
     is_outside = office.draw(st.booleans())
-    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    _, number, channel, columns = draw_caller(office, is_outside=is_outside)
     callee = office.telephone("1002", "2001")
     context = office.draw(st.sampled_from(("from-internal", "ext-local", "Büro_2", "from-queue.v2", "a-00000001-b")))
     extension = office.draw(st.sampled_from(("", "FMPR-", "FMGL-", "RG-600-"))) + callee.number
     office.sequence += 1
     local = f"Local/{extension}@{context}-{office.sequence:08x}"
-    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    start, ring, talk = office.now, office.wait(), office.draw(TALK)
     office.row(channel, f"{local};1", start=start, ring=ring, talk=talk, dst=callee.number, **columns)
     office.row(
         f"{local};2", office.channel(callee), start=start, ring=ring, talk=talk, dst=extension,
@@ -174,7 +163,7 @@ def _through_local(office: Office) -> None:
 
 def _transfer(office: Office) -> None:
     """The first party answers, and the caller then talks with the second one."""
-    _, number, channel, columns = _caller(office, is_outside=True)
+    _, number, channel, columns = draw_caller(office, is_outside=True)
     for callee in (office.telephone("1002"), office.telephone("2001")):
         start, ring, talk = office.now, office.wait(), office.wait(0, office.draw(st.sampled_from((40, 9_000))))
         office.row(channel, office.channel(callee), start=start, ring=ring, talk=talk, dst=callee.number, **columns)
@@ -183,7 +172,7 @@ def _transfer(office: Office) -> None:
 
 def _voicemail(office: Office) -> None:
     """The telephone does not answer, or there is none; the caller leaves a message."""
-    _, number, channel, columns = _caller(office, is_outside=True)
+    _, number, channel, columns = draw_caller(office, is_outside=True)
     callee = office.telephone("1002")
     if office.draw(st.booleans()):
         start, ring = office.now, office.wait()
@@ -217,7 +206,7 @@ def _dialer(office: Office) -> None:
     office.sequence += 1
     local = f"Local/95550123@dialer-{office.sequence:08x}"
     columns = caller_columns("95550123", "Web")
-    start, ring, talk = office.now, office.wait(1, 20), office.draw(_TALK)
+    start, ring, talk = office.now, office.wait(1, 20), office.draw(TALK)
     application = office.draw(st.sampled_from(("Queue", "Dial", "Playback")))
     if application == "Playback":
         talk = max(talk, 0)
@@ -246,7 +235,7 @@ def _two_callers(office: Office) -> None:
     callee = office.telephone("1002")
     is_queue = office.draw(st.booleans())
     application = {"lastapp": "Queue", "lastdata": "team,,,,30", "disposition": "ANSWERED"} if is_queue else {}
-    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    start, ring, talk = office.now, office.wait(), office.draw(TALK)
     for number in ("5550188", "5550199"):
         channel = office.channel(office.trunk)
         callee_channel = "" if is_queue else office.channel(callee)
@@ -261,7 +250,7 @@ def _two_callers(office: Office) -> None:
 def _originated_directly(office: Office) -> None:
     """A click-to-call without a Local channel, whose telephone answers, or does not."""
     telephone = Telephone(number="1002", template=office.draw(st.sampled_from(NUMBERED_CHANNELS)), name="")
-    channel, start, ring, talk = office.channel(telephone), office.now, office.wait(), office.draw(_TALK)
+    channel, start, ring, talk = office.channel(telephone), office.now, office.wait(), office.draw(TALK)
     columns = caller_columns("95550123", "Web")
     if talk < 0:
         columns |= {"lastapp": "AppDial2", "lastdata": "(Outgoing Line)", "dst": "s"}
@@ -275,7 +264,7 @@ def _originated_directly(office: Office) -> None:
 
 def _ivr(office: Office) -> None:
     """The caller hears a menu of a FreePBX, and hangs up."""
-    _, number, channel, columns = _caller(office, is_outside=True)
+    _, number, channel, columns = draw_caller(office, is_outside=True)
     place = {"dst": "s", "dcontext": "ivr-1", "lastapp": "WaitExten", "lastdata": "10"}
     start = office.now
     office.row(channel, "", start=start, ring=0, talk=office.wait(), **columns | place)
@@ -300,6 +289,7 @@ JOURNEYS: Mapping[str, Callable[[Office], None]] = {
     "IVR": _ivr,
     "dialer": _dialer,
     "two callers": _two_callers,
+    **LOCAL_JOURNEYS,
 }
 
 

@@ -81,7 +81,7 @@ class GeneratedCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call: its rows in columns of `cdr_csv`, and the truth of its legs, in any order.
 
     `own_numbers` are the numbers of telephones by the names that rows show; `identities` are name and number of each
-    channel's owner.
+    channel's owner; `did_number` is the DID of all legs, where it is not the extension.
     """
 
     rows: tuple[Row, ...]
@@ -92,6 +92,7 @@ class GeneratedCall(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...]
     own_numbers: Mapping[str, str]
     identities: Mapping[str, tuple[str, str]]
+    did_number: str
 
 
 class Telephone(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ class Office:
         self.spans: list[Span] = []
         self.own_numbers: dict[str, str] = {}
         self.identities: dict[str, tuple[str, str]] = {}
+        self.did_number = ""
         self.sequence = draw(st.integers(1, 60_000))
         self.trunk = draw(st.sampled_from(sorted(TRUNK_CHANNELS)))
         self.outside = draw(st.sampled_from(("5550199", "+4930901820", "0049891234567", "112")))
@@ -144,6 +146,11 @@ class Office:
         channel = of.channel(self.sequence)
         self.identities[channel] = " ".join(of.name.split()), of.number
         return channel
+
+    def local(self, extension: str, context: str) -> str:
+        """Return the name of a new Local channel, without its half."""
+        self.sequence += 1
+        return f"Local/{extension}@{context}-{self.sequence:08x}"
 
     def wait(self, least: int = 0, most: int = 40) -> int:
         """Let time pass; return the seconds."""
@@ -203,7 +210,23 @@ class Office:
             spans=tuple(self.spans),
             own_numbers=self.own_numbers,
             identities=self.identities,
+            did_number=self.did_number,
         )
+
+
+TALK = st.one_of(st.just(-1), st.integers(0, 30), st.integers(0, 30), st.integers(3_000, 9_000))
+Party = Telephone | str
+"""A telephone, or the name of a trunk."""
+
+
+def draw_caller(office: Office, *, is_outside: bool) -> tuple[Party, str, str, Row]:
+    """Return the calling party, its number, its channel, and its columns."""
+    name = office.draw(office.names)
+    if is_outside:
+        columns = caller_columns(office.outside, name) | {"dcontext": "from-trunk"}
+        return office.trunk, office.outside, office.channel(office.trunk), columns
+    telephone = office.telephone("1001")
+    return telephone, telephone.number, office.channel(telephone), caller_columns(telephone.number, name)
 
 
 def caller_columns(number: str, name: str) -> Row:

@@ -30,6 +30,7 @@ def test_generated_journey_is_read_as_it_happened(journey: str, data: st.DataObj
     generated = data.draw(generated_calls(journey))
     (call,) = read_events([generated], generated.zone).values()
     assert legs(call) == sorted(generated.truth)
+    assert not generated.did_number or {leg.did_number for leg in call.legs} == {generated.did_number}
     assert call.started_at == generated.began_at
 
 
@@ -42,6 +43,7 @@ def test_generated_journey_with_channel_events_is_read_as_it_happened(journey: s
     (call,) = read_all_events(generated).values()
     truth = [(*leg[:2], generated.own_numbers.get(leg[2], leg[2]), *leg[3:]) for leg in generated.truth]
     assert legs(call) == sorted(truth)
+    assert not generated.did_number or {leg.did_number for leg in call.legs} == {generated.did_number}
     assert call.started_at == generated.began_at
 
 
