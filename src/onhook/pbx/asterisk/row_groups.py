@@ -16,34 +16,41 @@ from onhook.pbx.asterisk.channels import NO_CHANNEL, dialled_number, is_device_o
 
 def merge_devices(rows: Iterable[CallRow], header: CallHeader) -> Iterator[CallRow]:
     """Yield the rows, one for all devices of an extension that ring together."""
-    calls: dict[tuple[str, str, str, str], list[CallRow]] = {}
+    calls: dict[tuple[str, ...], list[CallRow]] = {}
     for row in rows:
         if row.kind == "member" and row.callee and not is_trunk(row.callee, header):
             cdr = row.cdr
-            key = (cdr.channel.name, cdr.application_data, cdr.destination, cdr.local_channel.local_pair)
+            group = (cdr.channel.name, cdr.application_data, cdr.destination)
+            key = (*group, cdr.local_channel.local_pair, cdr.inner_destination)
             calls.setdefault(key, []).append(row)
         else:
             yield row
     for members in calls.values():
-        extensions: dict[str, list[CallRow]] = {}
+        extensions = _find_extensions(members)
+        devices: dict[str, list[CallRow]] = {}
         for row in members:
-            extensions.setdefault(_find_extension(row, members), []).append(row)
-        for number, devices in extensions.items():
-            for ringing in _split_rings(devices) if number else [[row] for row in devices]:
+            devices.setdefault(extensions[row.callee.endpoint], []).append(row)
+        for number, own_devices in devices.items():
+            for ringing in _split_rings(own_devices) if number else [[row] for row in own_devices]:
                 yield _merge_rings(ringing, number)
 
 
-def _find_extension(row: CallRow, members: Sequence[CallRow]) -> str:
-    """Return the number of the extension of which a telephone is a device: the one that was dialled, if one of those
-    that ring has it or all are its devices, or that of another one that rings too; empty where it is none.
+def _find_extensions(members: Sequence[CallRow]) -> dict[str, str]:
+    """Return the number of the extension of which each telephone is a device, by its endpoint: the one that was
+    dialled, if one of those that ring has it or all are its devices, or that of another one that rings too; empty where
+    it is none.
     """
-    dialled = (
-        "" if row.cdr.application == QUEUE_APPLICATION and not row.cdr.local_channel else dialled_extension(row.cdr)
-    )
-    numbers = {member.callee.number for member in members}
-    is_person = dialled in numbers or all(is_device_of(member.callee, dialled) for member in members)
+    cdr = members[0].cdr
+    is_queue = cdr.application == QUEUE_APPLICATION and not cdr.local_channel
+    dialled = "" if is_queue else dialled_extension(cdr)
+    channels = {member.callee.endpoint: member.callee for member in members}
+    numbers = {channel.number for channel in channels.values()}
+    is_person = dialled in numbers or all(is_device_of(channel, dialled) for channel in channels.values())
     candidates = [*([dialled] if is_person else []), *sorted(numbers, key=lambda number: (len(number), number))]
-    return next((number for number in candidates if is_device_of(row.callee, number)), "")
+    return {
+        endpoint: next((number for number in candidates if is_device_of(channel, number)), "")
+        for endpoint, channel in channels.items()
+    }
 
 
 def _split_rings(devices: Sequence[CallRow]) -> Iterator[list[CallRow]]:
