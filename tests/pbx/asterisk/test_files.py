@@ -226,6 +226,17 @@ def test_file_json_line_that_is_no_object_is_reported() -> None:
     assert isinstance(call, ArchivedCall)
 
 
+def test_row_whose_id_the_table_has_cut_is_reported() -> None:
+    """It would be joined to the calls of hours before and after it."""
+    cut_id = "asterisk-office-berlin-01-179586"
+    lines = [json.dumps(rows()[0] | {"linkedid": cut_id, "uniqueid": cut_id}) + "\n"]
+    (unparsed_line,) = collect_calls(parse_rows(lines), PARSE_OPTIONS)
+    assert isinstance(unparsed_line, UnparsedLine)
+    assert "cuts the ids" in unparsed_line.reason
+    assert "linkedid and uniqueid" in unparsed_line.hint
+    assert json.loads(unparsed_line.line)["linkedid"] == cut_id
+
+
 @pytest.mark.parametrize("lines", [[], ["\n", " \n"], as_csv(ALL_COLUMNS, with_header=True)[:1]])
 def test_file_without_rows_has_no_calls(lines: list[str]) -> None:
     """An empty file, and one that has only its header yet."""
