@@ -341,6 +341,33 @@ def test_customer_first_member_behind_a_local_channel(
     assert details.call_duration == (20 if by_local else 10)
 
 
+@BY_LOCAL
+@pytest.mark.parametrize("group", [QUEUE, RING_GROUP | {"LastData": "Local/1002@members&Local/1003@members,20"}])
+@pytest.mark.parametrize("has_rung", [False, True])
+def test_customer_whom_the_mailbox_of_a_member_takes_is_called_by_it(
+    group: dict[str, str], *, has_rung: bool, by_local: bool
+) -> None:
+    """One call, from the first ring."""
+    member = "Local/1002@members-0000000b"
+    mailbox = {"Destination": "1002", "LastApplication": "VoiceMail", "LastData": "1002@default,u"}
+    inner = [cdr(f"{member};2", **mailbox | (LATER if has_rung else {}))]
+    times = {"EndTime": "2026-04-27 19:04:56", "Duration": "20"} if has_rung else {}
+    if has_rung:
+        inner.append(cdr(f"{member};2", AGENT, Destination="1002", LastData="PJSIP/1002,20", **UNANSWERED))
+    (details,) = parse(*customer_first((f"{member};1", group | times), by_local=by_local), *inner)
+    assert summary(details) == ("Outbound", "1002", "95550123", "VOICEMAIL", "call")
+    assert (details.talk_duration, details.call_duration) == (7, 20 if has_rung or by_local else 10)
+
+
+@BY_LOCAL
+def test_customer_whom_a_queue_of_a_queue_takes_is_called_by_the_queue(*, by_local: bool) -> None:
+    """The inner one has no agent."""
+    member = "Local/6401@members-0000000b"
+    inner = cdr(f"{member};2", Destination="6401", LastApplication="Queue", LastData="empty,t", **UNANSWERED)
+    (details,) = parse(*customer_first((f"{member};1", QUEUE), by_local=by_local), inner)
+    assert summary(details) == ("Outbound", "6400", "95550123", "NO ANSWER", "call")
+
+
 def test_telephone_first_behind_a_local_channel_is_the_caller() -> None:
     """The first party is called through two of them."""
     local = "Local/1002@devices-0000000b"

@@ -21,6 +21,7 @@ from onhook.pbx.asterisk.applications import (
     MACHINE_APPLICATIONS,
     ORIGINATION_APPLICATION,
     QUEUE_APPLICATION,
+    as_group_cdr,
     machine_name,
     rings_members,
 )
@@ -130,17 +131,21 @@ def _resolve_direct(cdrs: Sequence[Cdr], start: datetime, header: CallHeader) ->
 
 
 def _merge_members(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
-    """Yield the CDRs of a customer who was called first: of a queue or ring group, one for each member that answered,
-    from the first ring, and one without a called channel for the time in which none did.
+    """Yield the CDRs of a customer who was called first: of a queue or ring group, one for each member, or mailbox of
+    one, that answered, from the first ring, and one without a called channel for the time in which none did.
     """
     groups: dict[tuple[str, str, str], list[Cdr]] = {}
     for cdr in sorted(cdrs, key=lambda cdr: (cdr.start, cdr.end, cdr.dst_channel.name)):
-        if rings_members(cdr):
-            groups.setdefault((cdr.application, cdr.application_data, cdr.destination), []).append(cdr)
+        group_cdr = as_group_cdr(cdr)
+        if rings_members(group_cdr):
+            key = (group_cdr.application, group_cdr.application_data, group_cdr.destination)
+            groups.setdefault(key, []).append(cdr)
         elif not _is_follow_up(cdr, cdrs):
             yield cdr
     for group_cdrs in groups.values():
-        answered_cdrs = [cdr for cdr in group_cdrs if cdr.dst_channel and cdr.disposition == _ANSWERED]
+        answered_cdrs = [
+            cdr for cdr in group_cdrs if (cdr.dst_channel or cdr.group_application) and cdr.disposition == _ANSWERED
+        ]
         waits = [cdr for cdr in group_cdrs if cdr not in answered_cdrs]
         for cdr in answered_cdrs:
             own_waits = [wait for wait in waits if wait.start < cdr.end or wait.start <= cdr.start]
@@ -149,7 +154,7 @@ def _merge_members(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
         if waits:
             end = max(cdr.end for cdr in waits)
             duration = int((end - waits[0].start).total_seconds())
-            yield msgspec.structs.replace(waits[0], **_WITHOUT_CALLEE, end=end, duration=duration)
+            yield msgspec.structs.replace(as_group_cdr(waits[0]), **_WITHOUT_CALLEE, end=end, duration=duration)
 
 
 def _begin_at(cdr: Cdr, start: datetime) -> Cdr:
@@ -262,6 +267,7 @@ def _reverse(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
         application_data="",
         inner_destination="",
         inner_data="",
+        group_application="",
         origination="call",
         is_reversed=True,
     )
