@@ -32,7 +32,10 @@ class Language(NamedTuple):
 
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
-    {language.code: language for language in (Language(ENGLISH, "English"), Language("de", "Deutsch"))}
+    {
+        language.code: language
+        for language in (Language(ENGLISH, "English"), Language("de", "Deutsch"), Language("es", "Español"))
+    }
 )
 """Those whose catalogues are complete; `tools/catalogues.py --complete` checks it. More catalogues may be under way."""
 
