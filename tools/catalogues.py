@@ -39,6 +39,7 @@ TEMPLATE_OPTIONS: Final = {"silent": "false", "trim_blocks": "true", "lstrip_blo
 ENGLISH_SOURCES: Final = (
     *("cli/", "simulator/", "runtime/", "config.py"),
     *("ops/backup.py", "ops/cluster_move.py", "ops/event_transfer.py", "ops/instance_lock.py", "ops/service_units.py"),
+    *("ops/restored_erasures.py", "ops/store_snapshot.py"),
 )
 """Sources whose texts only commands and the start of the server print: those are in English, like the log."""
 
