@@ -153,6 +153,7 @@ async def test_language_sweep_of_all_pages_has_no_english_text(harness: ConsoleH
 
     async def collect(response: aiohttp.ClientResponse) -> None:
         nonlocal page_count
+        assert response.status < 500, response.url
         page = await response.text()
         page_count += "⟦" in page
         for text in escaped_texts(page):

@@ -10,11 +10,12 @@ _WORDS = frozenset(
         *(mark("records"), mark("calls"), mark("alarms"), mark("issues")),
         *(mark("complete"), mark("connected"), mark("gap"), mark("mixed"), mark("future")),
         *(mark("none"), mark("all"), mark("missed"), mark("off")),
+        *(mark("reporting"), mark("quiet"), mark("tested"), mark("waiting")),
         *(mark("Inbound"), mark("Outbound"), mark("Internal")),
     }
 )
 
 
-def word(text: str) -> str:
+def show_word(text: str) -> str:
     """Return a word in the language of the reader; an unknown one unchanged."""
     return _(text) if text in _WORDS else text
