@@ -28,6 +28,7 @@ from onhook.ops.erasure_list import LIST_NAME
 from onhook.ops.rebuild import rebuild
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.engines import ENGINES, open_store_file
 from tests.factories import SN
 from tests.ops.erasure_world import (
@@ -89,6 +90,7 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "report_schedules": 1,
         "failure_texts": 0,
         "settings": (),
+        "elsewhere": (),
     }
 
 
@@ -113,6 +115,28 @@ async def test_preview_names_settings_that_stay(config: Config) -> None:
         assert (await files.eraser.erase(NUMBER)).settings == settings
         await files.eraser.finish()
         assert (await appdb.destinations.get("vip")).filter == spec.filter
+
+
+async def test_erase_on_several_machines_registers_no_second_store(config: Config) -> None:
+    """Raw events would wait for it for days."""
+    await fill(config)
+    async with open_directory(config) as files:
+        await files.appdb._database.write("DELETE FROM stores")
+        eraser = create_eraser(
+            msgspec.structs.replace(
+                config, appdb="postgresql://db/onhook", ledger="nats://127.0.0.1/onhook", node="one"
+            ),
+            appdb=files.appdb,
+            ledger=files.ledger,
+            store=files.store,
+            projector=Projector(ledger=files.ledger, store=files.store, dialects=dialects(), clock=SystemClock()),
+            clock=SystemClock(),
+        )
+        with pytest.raises(NotFound):
+            await eraser.erase("+49 30 5555555")
+        await eraser.erase(NUMBER)
+        await eraser.finish()
+        assert await files.appdb._database.rows("SELECT name FROM stores") == [("hub@one",)]
 
 
 async def test_erase_no_file_has_the_number_and_calls_stay(config: Config) -> None:

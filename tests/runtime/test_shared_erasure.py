@@ -10,8 +10,9 @@ from onhook.config import Config
 from onhook.ledger.jetstream_copy import copy_to_jetstream
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
-from onhook.ops.cluster_move import MOVED_SUFFIX, move_appdb, move_ledger
+from onhook.ops.cluster_move import move_appdb, move_ledger
 from onhook.ops.ledger_reading import opened
+from onhook.ops.moved_files import MOVED_SUFFIX
 from onhook.ops.rebuild import rebuild
 from onhook.ops.restored_erasures import RestoredErasures, erase_again
 from onhook.runtime.adapters.node import holding_node_name

@@ -122,6 +122,9 @@ async def test_move_ledger_that_was_interrupted_is_completed_and_goes_back(confi
         await move_ledger(config, ENGINES, ignore_progress)
     await fill_file(config)
     moved_path = config.ledger_file.with_name("ledger.db.moved")
+    now_us = SystemClock().microseconds()
+    async with ENGINES.open_appdb(config) as appdb:
+        await appdb.store_positions.report("hub", 3, now_us=now_us)
     for _try in range(2):
         assert (await move_ledger(config, ENGINES, ignore_progress)).last_seq == 10
         moved_path.rename(config.ledger_file)
@@ -136,6 +139,7 @@ async def test_move_ledger_that_was_interrupted_is_completed_and_goes_back(confi
     copied, omitted_count = await move_ledger_back(config, ENGINES, ignore_progress)
     assert (copied.entries, copied.last_seq, omitted_count) == (11, 11, 0)
     async with ENGINES.open_appdb(config) as appdb:
+        assert await appdb.store_positions.slowest(now_us=now_us) is None
         await check_ledger_setting(without_ledger(config), appdb)
         with pytest.raises(UsageError, match="has no ledger on NATS yet"):
             await check_ledger_setting(config, appdb)

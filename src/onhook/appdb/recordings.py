@@ -43,6 +43,11 @@ class Recordings:
         directory, node = read_row(rows[0], lambda row: (Path(row[0]), str(row[1])))
         return directory if is_here(node, self._node) else None
 
+    async def other_machines(self) -> dict[str, str]:
+        """Return the names of the machines that have directories which this one does not have, by serial number."""
+        rows = await self._database.rows("SELECT sn, node FROM recordings ORDER BY sn")
+        return {str(sn): str(node) for sn, node in rows if not is_here(str(node), self._node)}
+
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""
         rows = await self._database.rows("SELECT sn, directory, node FROM recordings ORDER BY sn")

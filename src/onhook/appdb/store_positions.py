@@ -66,7 +66,11 @@ class StorePositions:
 
     async def release_copy(self, copy_id: str) -> None:
         """Wait for a copy no longer."""
-        await self._database.write("DELETE FROM stores WHERE name = ?", (f"{COPY_PREFIX}{copy_id}",))
+        await self.remove(f"{COPY_PREFIX}{copy_id}")
+
+    async def remove(self, name: str) -> None:
+        """Wait for a store no longer."""
+        await self._database.write("DELETE FROM stores WHERE name = ?", (name,))
 
     async def slowest(self, *, now_us: int) -> int | None:
         """Return the lowest position of the stores that were seen lately; None without one."""
@@ -80,6 +84,13 @@ class StorePositions:
     async def report_follower(self, destination_id: int, position: int) -> None:
         """Register a destination that follows deletions, or the number of the last entry that it has applied."""
         await self.report(f"{FOLLOWER_PREFIX}{destination_id}", position, now_us=0)
+
+    async def follower(self, destination_id: int) -> int | None:
+        """Return the number of the last entry that a destination has applied; None where it was never registered."""
+        rows = await self._database.rows(
+            "SELECT position FROM stores WHERE name = ?", (f"{FOLLOWER_PREFIX}{destination_id}",)
+        )
+        return int(rows[0][0]) if rows else None
 
     async def slowest_follower(self) -> int | None:
         """Return the lowest number of the destinations that follow deletions; None without one. One that cannot be

@@ -9,7 +9,7 @@ ErasureState = Literal["erasing", "rewritten", "finished"]
 
 class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What has the number: calls, raw events of these and of the quarantine, rows. `settings` names destinations, users
-    and other settings that name it: they stay as they are.
+    and other settings that name it: they stay as they are. `elsewhere` has sentences about what is not reached.
     """
 
     calls: int
@@ -28,6 +28,7 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     report_schedules: int = 0
     failure_texts: int = 0
     settings: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 from onhook.ops import cluster_move, store_snapshot
+from onhook.ops.moved_files import MOVED_SUFFIX
 from onhook.ops.restored_erasures import erase_again as erase_restored
 from onhook.runtime.engines import ENGINES
 
@@ -39,7 +40,7 @@ async def move_appdb(data: DataOption = None) -> None:
             "Moved {count} rows of {tables} tables, and compared each; the file is {name} now.",
             row_count,
             tables=sum(1 for table in tables if table.rows),
-            name=config.appdb_file.name + cluster_move.MOVED_SUFFIX,
+            name=config.appdb_file.name + MOVED_SUFFIX,
         )
     )
 
@@ -78,7 +79,7 @@ async def move_ledger(
             "Moved {entries} entries up to number {seq}, and compared each; the file is {name} now.",
             entries=copied.entries,
             seq=copied.last_seq,
-            name=config.ledger_file.name + cluster_move.MOVED_SUFFIX,
+            name=config.ledger_file.name + MOVED_SUFFIX,
         )
     )
 

@@ -52,6 +52,8 @@ def _print_counts(counts: Row) -> None:
             print(f"  {_(label)}: {counts[name]}")
     if counts["settings"]:
         print_note(_("these settings name it and stay as they are: {names}", names=", ".join(counts["settings"])))
+    for text in counts["elsewhere"]:
+        print_note(_("not reached: {place}", place=text))
 
 
 def _confirm(preview: Row) -> int:

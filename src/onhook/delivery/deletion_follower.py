@@ -3,8 +3,8 @@ change are replaced there by what the store has of them now.
 
 Invariants: an entry is applied once the store has applied it, and after all notifications that were read before; while
 one waits, none is read. So no notification brings back what was deleted. How far entries are applied is noted beside
-the calls, in the same transaction: a restored copy follows again. It is reported to the application database too, so
-that the ledger keeps the entries until then. A failure delays deletions, and nothing else.
+the calls, where there is a place for it: a restored copy follows again. It is reported to the application database too,
+so that the ledger keeps the entries until then. A failure delays deletions, and nothing else.
 """
 
 import asyncio
@@ -18,7 +18,12 @@ from onhook.appdb.masking import load_masking
 from onhook.cdr.identity import CallKey, fold_sn
 from onhook.cdr.record import Call, Record
 from onhook.delivery.destination_streams import ReadLedgerEnd
-from onhook.delivery.destinations.contract import CallReplacement, CallReplacer
+from onhook.delivery.destinations.contract import (
+    CallReplacement,
+    CallReplacer,
+    CallRewriter,
+    DestinationClient,
+)
 from onhook.delivery.payloads import calls_as_records, filter_records
 from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import RecordBatch, RecordReader
@@ -191,6 +196,33 @@ class DeletionFollower:
             records = calls_as_records(RecordBatch(legs, 0, True), calls, [destination.filter], None, masking)
         masked = records if masking is None else list(map(masking.mask_record, records))
         return await self._preparation.prepare(masked, masking)
+
+
+class _NotedReplacer:
+    """Has a client replace calls, and notes how far entries are applied in the application database."""
+
+    def __init__(self, client: CallRewriter, destination: Destination, appdb: AppDb) -> None:
+        self._client = client
+        self._destination = destination
+        self._positions = appdb.store_positions
+
+    async def deletion_position(self) -> int | None:
+        position = await self._positions.follower(self._destination.destination_id)
+        # Of one that has calls already, all entries are applied.
+        return 0 if position is None and self._destination.attempts_succeeded else position
+
+    async def replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
+        if replacements:
+            await self._client.rewrite_calls(replacements)
+        if position is not None:
+            await self._positions.report_follower(self._destination.destination_id, position)
+
+
+def find_replacer(client: DestinationClient, destination: Destination, appdb: AppDb) -> CallReplacer | None:
+    """Return what replaces calls at a destination; None where the other side keeps none that could be replaced."""
+    if isinstance(client, CallReplacer):
+        return client
+    return _NotedReplacer(client, destination, appdb) if isinstance(client, CallRewriter) else None
 
 
 def _loop_time() -> float:

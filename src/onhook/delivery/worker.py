@@ -23,10 +23,15 @@ from onhook.appdb.fence import FencedOff
 from onhook.cdr.identity import CallKey
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
-from onhook.delivery.deletion_follower import DeletionFollower, ReadControlEntries, read_no_control_entries
+from onhook.delivery.deletion_follower import (
+    DeletionFollower,
+    ReadControlEntries,
+    find_replacer,
+    read_no_control_entries,
+)
 from onhook.delivery.delivery_rules import DeliveryRules
 from onhook.delivery.destination_streams import DestinationStreams, ReadLedgerEnd, read_no_ledger_end
-from onhook.delivery.destinations.contract import CallReplacer, DeliveryResult, DestinationClient
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient
 from onhook.delivery.endpoint_health import EndpointHealth, EndpointState, initial_health
 from onhook.delivery.external_ids import ExternalIdCache
 from onhook.delivery.metrics import AttemptMetrics
@@ -267,11 +272,12 @@ def _create_deletion_follower(
     destination: Destination, client: DestinationClient, deps: DeliveryDeps
 ) -> DeletionFollower | None:
     """Return what has the destination follow retention and erasure; None where the other side keeps no calls."""
-    if not isinstance(client, CallReplacer):
+    replacer = find_replacer(client, destination, deps.appdb)
+    if replacer is None:
         return None
     return DeletionFollower(
         destination,
-        replacer=client,
+        replacer=replacer,
         format_payload=client.format_payload,
         appdb=deps.appdb,
         record_reader=deps.record_reader,

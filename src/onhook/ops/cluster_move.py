@@ -20,8 +20,10 @@ from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting, sole_use
 from onhook.ops.engines import Engines
+from onhook.ops.event_deletion import STORE_NAME
 from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, prepare_directory
 from onhook.ops.ledger_reading import opened
+from onhook.ops.moved_files import MOVED_SUFFIX
 
 if TYPE_CHECKING:
     from onhook.appdb import move as appdb_move
@@ -32,9 +34,6 @@ else:
     appdb_move = DeferredModule("onhook.appdb.move")
     jetstream_copy = DeferredModule("onhook.ledger.jetstream_copy")
     sqlite_copy = DeferredModule("onhook.ledger.sqlite_copy")
-
-MOVED_SUFFIX = ".moved"
-"""Of the name of a file after its move."""
 
 
 async def move_appdb(config: Config) -> Sequence["CopiedTable"]:
@@ -96,6 +95,8 @@ async def move_ledger(config: Config, engines: Engines, on_progress: "CopyProgre
             )
         copied = await jetstream_copy.copy_to_jetstream(path, config.ledger, on_progress)
         await appdb.cluster.set_ledger_identity(file_identity)
+        # The store of this machine has another name from now on, and raw events would wait for the old one for days.
+        await appdb.store_positions.remove(STORE_NAME)
         leave_wal_mode(path)
         _set_aside(path)
     return copied

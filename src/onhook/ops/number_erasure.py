@@ -34,8 +34,9 @@ from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
+from onhook.ops.erasure_elsewhere import list_elsewhere
 from onhook.ops.erasure_list import write_list
-from onhook.ops.event_deletion import EventDeletion, report_position
+from onhook.ops.event_deletion import EventDeletion, report_position, store_name
 from onhook.pbx.registry import dialects
 from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, to_entries
 from onhook.projector.event_rewriting import EventRewriter
@@ -84,6 +85,7 @@ class NumberEraser:
         rebuild_store: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._config = config
+        self._store_name = store_name(config)
         self._appdb = appdb
         self._ledger = ledger
         self._store = store
@@ -112,7 +114,7 @@ class NumberEraser:
         """
         pattern = await self._parse(number)
         # Calls whose events are still to be deleted must not come back.
-        deletion = EventDeletion(self._appdb, self._ledger, self._store, self._projector)
+        deletion = EventDeletion(self._appdb, self._ledger, self._store, self._projector, self._store_name)
         await deletion.load()
         await deletion.delete_events(now_us=self._clock.microseconds())
         counts: list[ErasureCounts] = []
@@ -178,7 +180,8 @@ class NumberEraser:
         )
 
     async def _finish_entries(self, states: Mapping[int, ErasureState]) -> None:
-        behind = await report_position(self._appdb, self._store, now_us=self._clock.microseconds())
+        now_us = self._clock.microseconds()
+        behind = await report_position(self._appdb, self._store, now_us=now_us, name=self._store_name)
         pending = [seq for seq in self._rewriter.entries if seq not in states and seq <= behind]
         for seq in pending:
             await self._erase_entry(seq)
@@ -270,6 +273,7 @@ class NumberEraser:
             report_schedules=len(rows.report_schedules),
             failure_texts=len(rows.issues) + len(rows.alarms) + len(rows.destination_reasons),
             settings=rows.settings,
+            elsewhere=await list_elsewhere(self._config, self._appdb, plan),
         )
         if not plan.event_count and rows.is_empty:
             raise NotFound(

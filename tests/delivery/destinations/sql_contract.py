@@ -8,19 +8,18 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
-from onhook.cdr.record import Call, Record
-from onhook.cdr.record_filter import RecordFilter
-from onhook.delivery import deletion_follower
+from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.row_columns import row_columns
-from tests.delivery.destinations.contract import KindServer, durations_of, open_client
+from tests.delivery.destinations.contract import durations_of, open_client
+from tests.delivery.destinations.deletion_contract import DeletionContract, KeepingServer, stored_calls
 from tests.delivery.harness import SECRET, DeliveryHarness, make_calls
 from tests.factories import call, record
 from tests.server_certificates import ServerCertificate
 from tests.waiting import wait_until
 
 
-class SqlKindServer(KindServer, Protocol):
+class SqlKindServer(KeepingServer, Protocol):
     """A real server of a database. `wrong_settings` are settings, a secret, and what the server says to them."""
 
     wrong_settings: Sequence[tuple[dict[str, Any], str, str]]
@@ -35,14 +34,6 @@ class SqlKindServer(KindServer, Protocol):
 
     def query(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         """Run a statement; return its rows."""
-        ...
-
-    def forbid_deletions(self) -> None:
-        """Refuse to delete records."""
-        ...
-
-    def allow_deletions(self) -> None:
-        """Delete records again."""
         ...
 
 
@@ -60,11 +51,6 @@ async def send(settings: dict[str, Any], *records: Record) -> list[tuple[str, st
         await client.close()
 
 
-async def stored_calls(harness: DeliveryHarness) -> list[Call]:
-    """Return the calls of the store with their numbers."""
-    return list((await harness.store.calls(RecordFilter(), 1_000)).data)
-
-
 async def check_tls(settings: dict[str, Any], url: str, certificate: ServerCertificate) -> None:
     """Write a record over TLS, and none to a server that is not trusted or has another name."""
     settings |= {"url": url, "fields": {}}
@@ -79,7 +65,7 @@ async def check_tls(settings: dict[str, Any], url: str, certificate: ServerCerti
     assert outcomes == [("unreachable", True), ("unreachable", True), ("accepted", False)]
 
 
-class SqlContract:
+class SqlContract(DeletionContract):
     """Tests with the fixtures `server` and `harness`."""
 
     async def test_sql_earlier_event_sent_again_undoes_nothing(self, server: SqlKindServer) -> None:
@@ -163,33 +149,6 @@ class SqlContract:
 
     # What retention and erasure delete or change
 
-    @pytest.fixture(autouse=True)
-    def _short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deletion_follower, "CHECK_SECONDS", 0.05)
-        monkeypatch.setattr(deletion_follower, "RETRY_SECONDS", 0.3)
-
-    async def _serve(self, harness: DeliveryHarness, server: SqlKindServer, **fields: Any) -> None:
-        await harness.add_destination("kind", **(server.settings | fields))
-        harness.start()
-
-    async def _fill(self, harness: DeliveryHarness, server: SqlKindServer, count: int = 3) -> list[Call]:
-        """Serve, and return calls that have rows."""
-        await self._serve(harness, server)
-        calls = list(make_calls(count))
-        await harness.put_calls(*calls)
-        await wait_until(lambda: server.durations() == durations_of(calls))
-        return calls
-
-    async def test_sql_deletions_forgotten_calls_have_no_rows(
-        self, harness: DeliveryHarness, server: SqlKindServer
-    ) -> None:
-        """Other calls stay, and come."""
-        calls = await self._fill(harness, server, 600)
-        await harness.forget(*calls[:400])
-        late_call = call(record())
-        await harness.put_calls(late_call)
-        await wait_until(lambda: server.durations() == durations_of([*calls[400:], late_call]))
-
     async def test_sql_deletions_erased_number_is_in_no_row(
         self, harness: DeliveryHarness, server: SqlKindServer
     ) -> None:
@@ -207,18 +166,6 @@ class SqlContract:
         assert rows == [("erased", "erased", False)]
         assert len(server.durations()) == 2
 
-    async def test_sql_deletions_erased_call_that_does_not_match_any_more_has_no_row(
-        self, harness: DeliveryHarness, server: SqlKindServer
-    ) -> None:
-        await self._serve(harness, server, filter=RecordFilter(number="15550100"))
-        (source,) = make_calls(1, call_from="Eve<15550100>")
-        await harness.put_calls(source)
-        await wait_until(lambda: len(server.durations()) == 1)
-        (stored,) = await stored_calls(harness)
-        leg = msgspec.structs.replace(stored.legs[0], call_from="erased")
-        await harness.erase(msgspec.structs.replace(stored, call_from="erased", legs=(leg,)))
-        await wait_until(lambda: server.durations() == {})
-
     async def test_sql_deletions_calls_of_before_the_destination_get_no_rows(
         self, harness: DeliveryHarness, server: SqlKindServer
     ) -> None:
@@ -233,15 +180,6 @@ class SqlContract:
         await wait_until(lambda: server.query("SELECT seq FROM onhook_state") == [(harness.position,)])
         assert server.durations() == durations_of([late_call])
 
-    async def test_sql_deletions_of_a_stop_are_made_after_it(
-        self, harness: DeliveryHarness, server: SqlKindServer
-    ) -> None:
-        calls = await self._fill(harness, server)
-        await harness.stop()
-        await harness.forget(calls[0])
-        harness.start()
-        await wait_until(lambda: server.durations() == durations_of(calls[1:]))
-
     async def test_sql_deletions_restored_table_follows_again(
         self, harness: DeliveryHarness, server: SqlKindServer
     ) -> None:
@@ -252,31 +190,3 @@ class SqlContract:
         server.query("DELETE FROM onhook_state")
         harness.start()
         await wait_until(lambda: server.durations() == durations_of(calls[1:]))
-
-    @pytest.mark.usefixtures("short_delays")
-    async def test_sql_deletions_wait_for_a_server_that_is_down(
-        self, harness: DeliveryHarness, server: SqlKindServer
-    ) -> None:
-        calls = await self._fill(harness, server)
-        await server.stop()
-        await harness.forget(calls[0])
-        (late_call,) = make_calls(1)
-        await harness.put_calls(late_call)
-        await server.start()
-        await wait_until(lambda: server.durations() == durations_of([*calls[1:], late_call]))
-
-    async def test_sql_deletions_that_fail_delay_no_delivery(
-        self, harness: DeliveryHarness, server: SqlKindServer
-    ) -> None:
-        """And are made later."""
-        calls = await self._fill(harness, server)
-        server.forbid_deletions()
-        await harness.forget(calls[0])
-        late_calls = list(make_calls(2))
-        await harness.put_calls(late_calls[0])
-        await wait_until(lambda: late_calls[0].call_id in server.durations())
-        await harness.put_calls(late_calls[1])
-        await wait_until(lambda: late_calls[1].call_id in server.durations())
-        assert calls[0].call_id in server.durations()
-        server.allow_deletions()
-        await wait_until(lambda: server.durations() == durations_of([*calls[1:], *late_calls]))

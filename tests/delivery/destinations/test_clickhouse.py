@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,25 @@ import pytest
 
 from onhook.delivery.destinations.clickhouse import REFUSALS_MAX
 from onhook.delivery.destinations.clickhouse_tables import (
+    REPLACED_COLUMN,
+    STATE_COLUMNS,
+    STATE_TABLE,
     columns_query,
     create_statements,
     deduplication_token,
+    delete_statement,
     format_row,
+    insert_position_statement,
     insert_statement,
+    position_query,
+    replacing_row,
+    stored_calls_query,
 )
-from onhook.delivery.destinations.contract import Notification
+from onhook.delivery.destinations.contract import CallReplacement, Notification
 from onhook.delivery.destinations.row_columns import row_columns
+from onhook.lib.errors import Unavailable
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
+from tests.delivery.destinations.deletion_contract import DeletionContract
 from tests.delivery.destinations.http_server import HttpServer, ReceivedRequest
 from tests.factories import record
 
@@ -30,7 +41,7 @@ NO_CHDB = importlib.util.find_spec("chdb") is None
 
 
 class ClickhouseServer(HttpServer):
-    """See `contract.KindServer`: keeps rows by their key, as the table's engine does, and tokens of inserts."""
+    """See `deletion_contract.KeepingServer`: keeps rows by key, as the table's engine does, and tokens of inserts."""
 
     kind = "clickhouse"
     url_path = "/calls"
@@ -41,10 +52,21 @@ class ClickhouseServer(HttpServer):
         self.statements: list[str] = []
         self.rows: dict[str, dict[str, Any]] = {}
         self.tokens: list[str] = []
+        self.positions: list[str] = []
         self.refusal = 400, b"Code: 469. DB::Exception: Constraint `c` for table calls.records is violated"
+        self.is_deletion_forbidden = False
 
     def durations(self) -> dict[str, int]:
         return {row["call_id"]: row["talk_duration"] for row in self.rows.values()}
+
+    def has_text(self, text: str) -> bool:
+        return text in json.dumps(list(self.rows.values()))
+
+    def forbid_deletions(self) -> None:
+        self.is_deletion_forbidden = True
+
+    def allow_deletions(self) -> None:
+        self.is_deletion_forbidden = False
 
     def answer(self, request: ReceivedRequest) -> tuple[int, bytes]:
         parameters = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
@@ -66,9 +88,31 @@ class ClickhouseServer(HttpServer):
     def _run(self, statement: str) -> tuple[int, bytes]:
         if statement == columns_query("records"):
             return 200, "".join(f"{table}\t{name}\n" for table, name in sorted(self.columns)).encode()
+        if statement == position_query("records"):
+            return 200, (self.positions[-1] if self.positions else "0" if self.rows else "").encode()
+        if statement.startswith("INSERT INTO onhook_state"):
+            self.positions.append(statement.split(", ")[-2])
+            return 200, b""
+        if statement.startswith(("SELECT DISTINCT sn, call_id FROM records", "ALTER TABLE records DELETE")):
+            return self._find_or_delete(statement)
         self.statements.append(statement)
         table = re.split(r"[ (]", statement.partition("EXISTS ")[2] or statement.partition("VIEW ")[2])[0]
-        self.columns |= {(table, name) for name in row_columns("records")}
+        columns = (*row_columns("records"), REPLACED_COLUMN)
+        self.columns |= {(table, name) for name in (STATE_COLUMNS if table == STATE_TABLE else columns)}
+        return 200, b""
+
+    def _find_or_delete(self, statement: str) -> tuple[int, bytes]:
+        keys = set(re.findall(r"\('([^']*)', '([^']*)'\)", statement))
+        rows = {name: row for name, row in self.rows.items() if (row["sn"], row["call_id"]) in keys}
+        if statement.startswith("SELECT"):
+            lines = {json.dumps([row["sn"], row["call_id"]]) for row in rows.values()}
+            return 200, "\n".join(sorted(lines)).encode()
+        if self.is_deletion_forbidden:
+            return 497, b"Code: 497. DB::Exception: Not enough privileges (ACCESS_DENIED)"
+        before_us = int(statement.rpartition(" < ")[2])
+        for name, row in rows.items():
+            if row.get(REPLACED_COLUMN, 0) < before_us:
+                del self.rows[name]
         return 200, b""
 
 
@@ -80,8 +124,8 @@ async def server() -> AsyncIterator[ClickhouseServer]:
     await server.stop()
 
 
-class TestClickhouse(DestinationContract):
-    """The promises of every kind."""
+class TestClickhouse(DestinationContract, DeletionContract):
+    """The promises of every kind, and of those that keep calls."""
 
 
 def notifications(client: Any, *numbers: int) -> list[Notification]:
@@ -97,7 +141,8 @@ async def test_clickhouse_table_is_made_once(server: ClickhouseServer) -> None:
         await client.close()
     assert [statement.split(" (")[0] for statement in server.statements] == [
         "CREATE TABLE IF NOT EXISTS records",
-        "CREATE OR REPLACE VIEW records_latest AS SELECT * FROM records FINAL",
+        "CREATE OR REPLACE VIEW records_latest AS SELECT * EXCEPT",
+        "CREATE TABLE IF NOT EXISTS onhook_state",
     ]
     headers = server.requests[0].headers
     assert (headers["X-ClickHouse-User"], headers["X-ClickHouse-Key"]) == ("onhook", "geheimgeheim")
@@ -131,7 +176,7 @@ async def test_clickhouse_columns_are_read_although_they_contain_the_user(server
         client = open_client(server.settings | {"fields": {"login": "call"}}, "record")
         await client.send(notifications(client, 1))
         await client.close()
-    assert len(server.statements) == 2
+    assert len(server.statements) == 3
 
 
 @pytest.mark.parametrize(
@@ -174,8 +219,38 @@ async def test_clickhouse_other_error_is_retried(server: ClickhouseServer, statu
     assert "Database calls does not exist" in results[0].detail
 
 
+async def test_clickhouse_replaced_call_that_was_interrupted_is_replaced_by_the_next_attempt(
+    server: ClickhouseServer,
+) -> None:
+    """Its row is there already when deletion fails; the row of the notification goes with the next attempt."""
+    client: Any = open_client(server.settings)
+    await client.send(notifications(client, 1))
+    source = record(call_id="1777287876.1", record_id="other", seq=1, call_from="erased")
+    replacement = CallReplacement(source.sn, source.call_id, [client.format_payload(source)])
+    server.forbid_deletions()
+    for is_forbidden in (True, False):
+        if not is_forbidden:
+            server.allow_deletions()
+        with pytest.raises(Unavailable, match="privileges") if is_forbidden else nullcontext():
+            await client.replace_calls([replacement], 7)
+        assert set(server.rows) == ({"r1", "other"} if is_forbidden else {"other"})
+    assert await client.deletion_position() == 7
+    await client.close()
+
+
+async def test_clickhouse_replacement_that_is_refused_stays_deleted(server: ClickhouseServer) -> None:
+    client: Any = open_client(server.settings)
+    await client.send(notifications(client, 1))
+    server.refuse()
+    refused = record(call_id="1777287876.1", record_id="r1", call_to=REFUSED)
+    await client.replace_calls([CallReplacement(refused.sn, refused.call_id, [client.format_payload(refused)])], 7)
+    await client.close()
+    assert server.rows == {}
+
+
 def test_clickhouse_new_column_is_added_and_the_view_made_again() -> None:
     existing = {(table, name) for table in ("records", "records_latest") for name in row_columns("records")}
+    existing |= {("records", REPLACED_COLUMN)} | {(STATE_TABLE, name) for name in STATE_COLUMNS}
     assert create_statements("records", existing) == ()
     existing -= {("records", "uid"), ("records_latest", "uid")}
     statements = create_statements("records", existing)
@@ -229,6 +304,17 @@ def test_clickhouse_statements_are_those_of_the_engine(tmp_path: Path, table: An
             name: expected[name] for name in ("call_from", "extra", "talk_duration", "is_shifted")
         }
         assert row["started_at"] == f"{source.started_at:%Y-%m-%d %H:%M:%S.%f}"
+        key = (source.sn, source.call_id)
+        assert read("count()", f"({position_query(table).removesuffix(' FORMAT TSV')})") == "1"
+        for position, now_us in ((7, 1), (5, 2)):
+            session.query(insert_position_statement(table, position, now_us))
+        assert str(session.query(position_query(table))).strip() == "5"
+        assert json.loads(str(session.query(stored_calls_query(table, [key, ("it's", "\\")])))) == list(key)
+        erased = msgspec.structs.replace(source, seq=9, call_from="erased")
+        insert("d", replacing_row(format_row(erased, table), 3))
+        assert read("call_from") == "erased"
+        session.query(f"{delete_statement(table, [key], 3)} SETTINGS mutations_sync = 2")
+        assert read("call_from", table) == "erased"
         session.query(f"ALTER TABLE {table} DROP COLUMN uid")
         for statement in create_statements(table, existing()):
             session.query(statement)

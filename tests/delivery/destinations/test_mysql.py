@@ -73,6 +73,9 @@ class MysqlKindServer:
     def query(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         return self.mysql.query(sql, *parameters)
 
+    def has_text(self, text: str) -> bool:
+        return any(text in str(row) for row in self.query("SELECT * FROM records"))
+
     def forbid_deletions(self) -> None:
         self.query("CREATE TRIGGER forbidden BEFORE DELETE ON records FOR EACH ROW SIGNAL SQLSTATE '45000'")
 

@@ -11,12 +11,15 @@ import pytest
 
 from onhook.cdr.record import Record
 from onhook.delivery.destinations import odoo
-from onhook.delivery.destinations.contract import DeliveryResult, Notification
-from onhook.delivery.destinations.odoo_note import format_note
+from onhook.delivery.destinations.contract import CallReplacement, DeliveryResult, Notification
+from onhook.delivery.destinations.odoo_note import format_note, format_title
 from onhook.delivery.record_transform import RecordTransform
 from tests.delivery.destinations.contract import DEAD_DESTINATION_TEST, REFUSED, DestinationContract, open_client
+from tests.delivery.destinations.deletion_contract import DeletionContract
 from tests.delivery.destinations.http_server import HttpServer, ReceivedRequest
+from tests.delivery.harness import DeliveryHarness, make_calls
 from tests.factories import record
+from tests.waiting import polls, wait_until
 
 CONSOLE_URL = "https://calls.example.com"
 FIELDS = {
@@ -44,10 +47,23 @@ class OdooServer(HttpServer):
             "mail.activity.type": [{"id": 3, "category": "phonecall"}],
             "res.partner": [],
         }
+        self.last_ids: dict[str, int] = {}
+        self.is_deletion_forbidden = False
 
     def dead_settings(self, port: int) -> dict[str, Any]:
         """Return settings with which the internal calls of the suite come from outside."""
         return super().dead_settings(port) | {"transform": "set type = Inbound\nset call_from = 030901820"}
+
+    def has_text(self, text: str) -> bool:
+        """Return whether a note has it, or an activity."""
+        stored = [record for model in ("mail.message", "mail.activity") for record in self.records(model)]
+        return text in json.dumps(stored)
+
+    def forbid_deletions(self) -> None:
+        self.is_deletion_forbidden = True
+
+    def allow_deletions(self) -> None:
+        self.is_deletion_forbidden = False
 
     def records(self, model: str) -> list[dict[str, Any]]:
         return self.models.setdefault(model, [])
@@ -103,13 +119,19 @@ class OdooServer(HttpServer):
                 if item["id"] in (ids or ()):
                     item.update(arguments["vals"])
             return True
+        if method == "unlink":
+            if self.is_deletion_forbidden:
+                raise ValueError("not allowed")
+            records[:] = [item for item in records if item["id"] not in (ids or ())]
+            return True
         assert method == "create"
         for values in arguments["vals_list"]:
             if self.is_refusing and "6666" in values.get("body", ""):
                 raise ValueError("too long")
             names = {item["id"]: item["model"] for item in self.records("ir.model")}
             related = {"res_model": names[values["res_model_id"]]} if "res_model_id" in values else {}
-            records.append({"id": len(records) + 1, **values, **related})
+            self.last_ids[model] = self.last_ids.get(model, len(records)) + 1
+            records.append({"id": self.last_ids[model], **values, **related})
         return [item["id"] for item in records[-len(arguments["vals_list"]) :]]
 
 
@@ -130,6 +152,8 @@ def matches(item: dict[str, Any], domain: list[Any]) -> bool:
 def holds(member: Any, operator: str, value: Any) -> bool:
     if operator == "=":
         return bool(member == value)
+    if operator == "=like":
+        return str(member).startswith(value.removesuffix("%"))
     if operator == ">":
         return bool(member > value)
     assert operator == "ilike"
@@ -144,10 +168,50 @@ async def server() -> AsyncIterator[OdooServer]:
     await server.stop()
 
 
-class TestOdoo(DestinationContract):
-    """The promises of every kind; one call is sent at a time, with some requests each."""
+class TestOdoo(DestinationContract, DeletionContract):
+    """The promises of every kind, and of those that keep calls; one call is sent at a time, with some requests each."""
 
     slow_tests = (DEAD_DESTINATION_TEST, "test_contract_each_record_arrives")
+    many_calls = 12
+
+
+@pytest.mark.parametrize("notifies_of", ["calls", "records"])
+async def test_odoo_activities_of_a_call_follow_deletions(server: OdooServer, notifies_of: str) -> None:
+    """Those with the title of a note; others of the contact stay, and so do contacts and leads, which are Odoo's."""
+    server.models["res.partner"] = [{"id": 9, "phone": "+49 30 901820"}]
+    settings = settings_of(server, activity="all") | {"notifies_of": notifies_of}
+    sources = [
+        inbound(call_id=f"1777287876.{number}", record_id=f"r{number}", call_to=f"100{number}") for number in range(3)
+    ]
+    for source in sources:
+        await send(settings, source)
+    client: Any = open_client(settings, KEY)
+    erased = msgspec.structs.replace(sources[1], record_id="other", call_from="erased", talk_duration=9)
+    replacements = [
+        CallReplacement(source.sn, source.call_id, bodies)
+        for source, bodies in ((sources[0], []), (sources[1], [client.format_payload(erased)]))
+    ]
+    for _repeat in range(2):
+        await client.rewrite_calls(replacements)
+    await client.close()
+    titles = [activity["summary"] for activity in server.records("mail.activity")]
+    assert titles == [format_title(source) for source in (erased, sources[2])]
+    assert [note["body"] for note in server.records("mail.message")] == [
+        format_note(source, CONSOLE_URL) for source in (erased, sources[2])
+    ]
+    assert [contact["id"] for contact in server.records("res.partner")] == [9]
+
+
+async def test_odoo_follows_deletions_from_the_number_in_the_application_database(
+    server: OdooServer, harness: DeliveryHarness
+) -> None:
+    """There is no place for it in Odoo; a destination without calls begins with the store."""
+    await harness.forget(*make_calls(1))
+    await harness.add_destination("kind", **server.settings)
+    positions = harness.appdb.store_positions
+    harness.start()
+    await wait_until(await positions.follower(1) == harness.position async for _ in polls())
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(("similar_count", "outcome"), [(25, "accepted"), (30, "rejected")])

@@ -71,6 +71,9 @@ class PostgresqlKindServer:
     def query(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         return self.postgresql.query(sql, *parameters)
 
+    def has_text(self, text: str) -> bool:
+        return any(text in str(row) for row in self.query("SELECT * FROM records"))
+
     def forbid_deletions(self) -> None:
         self.query(
             "CREATE OR REPLACE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS"

@@ -43,6 +43,17 @@ def test_check_data_unknown_pbx_is_listed_until_it_is_registered(pbx: str, statu
     assert ("pbx add" in last.hint) is (not pbx)
 
 
+async def test_check_installation_files_of_a_move_are_a_warning(tmp_path: Path) -> None:
+    """They have what an erasure does not reach."""
+    anywhere = Address("127.0.0.1", 0)
+    config = Config(data=tmp_path, intake=anywhere, console=anywhere, pbx_api=anywhere)
+    for name in ("onhook.db.moved", "ledger.db.moved"):
+        (tmp_path / name).touch()
+    checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
+    warned = [check.detail.partition(" ")[0] for check in checks if "no erasure reaches it" in check.detail]
+    assert warned == ["onhook.db.moved", "ledger.db.moved"]
+
+
 async def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> None:
     """With what to do and without the key in its URL."""
     anywhere = Address("127.0.0.1", 0)

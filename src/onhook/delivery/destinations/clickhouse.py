@@ -7,7 +7,8 @@ in it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
@@ -22,11 +23,22 @@ from onhook.delivery.destinations.clickhouse_tables import (
     columns_query,
     create_statements,
     deduplication_token,
+    delete_statement,
     format_row,
+    insert_position_statement,
     insert_statement,
     is_about_values,
+    position_query,
+    replacing_row,
+    stored_calls_query,
 )
-from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import (
+    DETAIL_CHARACTERS_MAX,
+    CallReplacement,
+    DeliveryResult,
+    Notification,
+    SendLimits,
+)
 from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest, guard_and_proxy
 from onhook.delivery.destinations.kinds import decode_fields
 from onhook.delivery.destinations.row_columns import NO_ROW
@@ -34,6 +46,7 @@ from onhook.delivery.destinations.service_fields import ClickhouseFields
 from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from onhook.delivery.samples import sample_for
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
 BATCH_ROWS = 1_000
@@ -102,6 +115,53 @@ class ClickhouseClient:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    async def deletion_position(self) -> int | None:
+        async with self._deletion_errors():
+            await self._create_tables()
+            lines = (await self._run(position_query(self._spec.notifies_of))).split()
+            return int(lines[0]) if lines else None
+
+    async def replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
+        """See `contract.CallReplacer`. Rows that replace others are written first: what is interrupted is repeated, and
+        deletes the rows that it finds.
+        """
+        table, now_us = self._spec.notifies_of, self._clock.microseconds()
+        async with self._deletion_errors():
+            await self._create_tables()
+            keys = [(call.sn, call.call_id) for call in replacements]
+            answer = await self._run(stored_calls_query(table, keys)) if keys else b""
+            stored_keys = {msgspec.json.decode(line, type=tuple[str, str]) for line in answer.splitlines()}
+            await self._insert_replacements(
+                [call for call in replacements if (call.sn, call.call_id) in stored_keys], now_us
+            )
+            if stored_keys:
+                await self._run(delete_statement(table, sorted(stored_keys), now_us))
+            if position is not None:
+                await self._run(insert_position_statement(table, position, now_us))
+
+    async def _insert_replacements(self, replacements: Sequence[CallReplacement], now_us: int) -> None:
+        """Insert rows in place of those of these calls; one that is refused is left out. Raises `OSError`."""
+        rows = [replacing_row(row, now_us) for call in replacements for row in call.bodies]
+        notifications = [Notification(f"{now_us}-{number}", row, now_us) for number, row in enumerate(rows)]
+        if not notifications or (await self._try_insert(notifications)).outcome == "accepted":
+            return
+        for start in range(0, len(notifications), REFUSALS_MAX):
+            await self._insert(notifications[start : start + REFUSALS_MAX], {})
+
+    @asynccontextmanager
+    async def _deletion_errors(self) -> AsyncIterator[None]:
+        """Raise `Unavailable` for whatever the server does, and for a block that takes too long."""
+        try:
+            async with asyncio.timeout(self._spec.timeout_seconds):
+                yield
+            return
+        except TimeoutError:
+            detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
+        except (OSError, ValueError) as error:
+            detail = " ".join(str(error).split())[:DETAIL_CHARACTERS_MAX]
+        self._has_tables = False
+        raise Unavailable(detail)
 
     async def _create_tables(self) -> None:
         """Make what the database lacks of table and view: the right to do so is needed then only. Raises `OSError`."""

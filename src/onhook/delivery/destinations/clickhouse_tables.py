@@ -12,11 +12,23 @@ from types import MappingProxyType
 import msgspec
 
 from onhook.appdb.destination_spec import NotifiesOf
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.row_columns import KEY_COLUMNS, ColumnType, row_columns
 
 DEDUPLICATION_WINDOW = 1_000
 """Inserts whose tokens a table without replicas remembers; replicated ones remember as many by themselves."""
+
+STATE_TABLE = "onhook_state"
+STATE_COLUMNS = ("name", "seq", "written_at")
+"""A row for each table, with the number of the last control entry of the ledger that was applied to it; the latest
+row counts.
+"""
+
+REPLACED_COLUMN = "replaced_at"
+"""When a row replaced others of its call, because a number was erased; 0 for a row of a notification. In microseconds
+since 1970, UTC.
+"""
 
 INSERT_SETTINGS: Mapping[str, str] = MappingProxyType({"date_time_input_format": "best_effort", "async_insert": "0"})
 """Whatever the user's profile says: an insert is answered once it is stored, and its token counts."""
@@ -49,7 +61,7 @@ _VALUE_ERROR_NAME = re.compile(
 
 def columns_query(table: NotifiesOf) -> str:
     """Return the query for the columns that a table and its view have."""
-    names = f"'{table}', '{table}_latest'"
+    names = f"'{table}', '{table}_latest', '{STATE_TABLE}'"
     return (
         f"SELECT table, name FROM system.columns WHERE database = currentDatabase() AND table IN ({names}) FORMAT TSV"  # noqa: S608 - constants
     )
@@ -61,8 +73,10 @@ def create_statements(table: NotifiesOf, existing: Collection[tuple[str, str]]) 
     """
     columns = row_columns(table)
     types = {name: "UInt64" if name == _VERSION_COLUMN else _TYPES[column] for name, column in columns.items()}
-    missing = [name for name in columns if (table, name) not in existing]
-    if not missing and all((f"{table}_latest", name) in existing for name in columns):
+    types[REPLACED_COLUMN] = "UInt64"
+    missing = [name for name in types if (table, name) not in existing]
+    has_state = all((STATE_TABLE, name) in existing for name in STATE_COLUMNS)
+    if not missing and has_state and all((f"{table}_latest", name) in existing for name in columns):
         return ()
     definitions = ", ".join(f"`{name}` {column_type}" for name, column_type in types.items())
     key = ", ".join(KEY_COLUMNS[table])
@@ -71,8 +85,13 @@ def create_statements(table: NotifiesOf, existing: Collection[tuple[str, str]]) 
         f" ORDER BY ({key}) SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
     )
     additions = [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS `{name}` {types[name]}" for name in missing]
-    view = f"CREATE OR REPLACE VIEW {table}_latest AS SELECT * FROM {table} FINAL"  # noqa: S608 - constants
-    return (create, *(additions if existing else ()), view)
+    view = f"CREATE OR REPLACE VIEW {table}_latest AS SELECT * EXCEPT ({REPLACED_COLUMN}) FROM {table} FINAL"  # noqa: S608 - constants
+    state = (
+        f"CREATE TABLE IF NOT EXISTS {STATE_TABLE} (name String, seq UInt64, written_at UInt64)"
+        " ENGINE = ReplacingMergeTree(written_at) ORDER BY (name)"
+    )
+    has_table = any(name == table for name, _column in existing)
+    return (create, *(additions if has_table else ()), view, state)
 
 
 def insert_statement(table: NotifiesOf) -> str:
@@ -83,6 +102,52 @@ def insert_statement(table: NotifiesOf) -> str:
 def deduplication_token(notification_ids: Sequence[str]) -> str:
     """Return what is equal for the same notifications: such an insert is made once."""
     return blake2b("\n".join(notification_ids).encode(), digest_size=16).hexdigest()
+
+
+def insert_position_statement(table: NotifiesOf, position: int, now_us: int) -> str:
+    """Return the statement that notes the number of the last control entry that was applied to a table."""
+    return f"INSERT INTO {STATE_TABLE} (name, seq, written_at) VALUES ('{table}', {position}, {now_us})"  # noqa: S608 - numbers
+
+
+def position_query(table: NotifiesOf) -> str:
+    """Return the query for that number; without one 0 for a table that has rows, and nothing for one without."""
+    # A table with rows was filled before deletions were followed.
+    return (
+        f"SELECT seq FROM {STATE_TABLE} FINAL WHERE name = '{table}'"  # noqa: S608 - constants
+        f" UNION ALL SELECT toUInt64(0) FROM (SELECT 1 FROM {table} LIMIT 1)"
+        f" WHERE (SELECT count() FROM {STATE_TABLE} WHERE name = '{table}') = 0 FORMAT TSV"
+    )
+
+
+def stored_calls_query(table: NotifiesOf, calls: Sequence[CallKey]) -> str:
+    """Return the query for those of some calls that a table has, as JSON."""
+    return f"SELECT DISTINCT sn, call_id FROM {table} WHERE {_calls_condition(calls)} FORMAT JSONCompactEachRow"  # noqa: S608 - quoted
+
+
+def delete_statement(table: NotifiesOf, calls: Sequence[CallKey], before_us: int) -> str:
+    """Return the statement that deletes the rows of some calls which were not written by a replacement at this time or
+    later. The server has accepted it when it answers, and carries it out by itself, also after a restart.
+    """
+    return f"ALTER TABLE {table} DELETE WHERE {_calls_condition(calls)} AND {REPLACED_COLUMN} < {before_us}"
+
+
+def replacing_row(row: bytes, now_us: int) -> bytes:
+    """Return a row of `format_row` as one that replaces others of its call."""
+    return msgspec.json.encode({**msgspec.json.decode(row), REPLACED_COLUMN: now_us})
+
+
+def _calls_condition(calls: Sequence[CallKey]) -> str:
+    return f"(sn, call_id) IN ({', '.join(f'({_quote(sn)}, {_quote(call_id)})' for sn, call_id in calls)})"
+
+
+def _quote(text: str) -> str:
+    r"""Return a text as a literal.
+
+    >>> print(_quote("it's"))
+    'it\'s'
+    """
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def format_row(record: Record, table: NotifiesOf) -> bytes:

@@ -136,5 +136,16 @@ class CallReplacer(Protocol):
         ...
 
 
+@runtime_checkable
+class CallRewriter(Protocol):
+    """What a client has too where the other side keeps calls, and has no place for the number of a control entry: that
+    is in the application database.
+    """
+
+    async def rewrite_calls(self, replacements: Sequence[CallReplacement]) -> None:
+        """Replace what the other side has of those calls. Raises `Unavailable`, and may be repeated then."""
+        ...
+
+
 OpenDestination = Callable[[DestinationSpec, Sequence[str]], DestinationClient]
 """Opens a destination with the secrets that sign, the oldest first. Raises `UsageError` for an invalid one."""

@@ -213,7 +213,8 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
     with the function `open_client`; `library` is the module that this one needs, and `extra` the extra of the package
     that has it, or empty. `check_module` has the functions `check_spec`, for what the types of the fields do not say,
-    and `describe_request`, for the preview.
+    and `describe_request`, for the preview. A kind that `follows_deletions` keeps no call that retention deletes, and
+    no number that is erased.
     """
 
     title: str
@@ -226,6 +227,7 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     extra: str = ""
     check_module: str = ""
     has_host: bool = True
+    follows_deletions: bool = False
 
 
 _CALLS: frozenset[NotifiesOf] = frozenset({"records", "calls"})
@@ -251,7 +253,13 @@ def _broker(
 
 
 def _http_service(
-    name: str, *, title: str, url_example: str, notifies_of: frozenset[NotifiesOf], fields: type[msgspec.Struct]
+    name: str,
+    *,
+    title: str,
+    url_example: str,
+    notifies_of: frozenset[NotifiesOf],
+    fields: type[msgspec.Struct],
+    follows_deletions: bool = False,
 ) -> DestinationKind:
     """Return the kind of a service with a protocol of its own over HTTP: its module has its name."""
     return DestinationKind(
@@ -261,6 +269,7 @@ def _http_service(
         schemes=("https", "http"),
         notifies_of=notifies_of,
         fields=fields,
+        follows_deletions=follows_deletions,
     )
 
 
@@ -290,6 +299,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_CALLS,
             fields=PostgresqlFields,
             library="pg8000",
+            follows_deletions=True,
         ),
         "mysql": DestinationKind(
             title="MariaDB, MySQL",
@@ -299,6 +309,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_CALLS,
             fields=DatabaseFields,
             library="pymysql",
+            follows_deletions=True,
         ),
         "syslog": DestinationKind(
             title="Syslog",
@@ -380,6 +391,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             url_example="https://clickhouse.example.com:8443/calls",
             notifies_of=_CALLS,
             fields=ClickhouseFields,
+            follows_deletions=True,
         ),
         "otlp": _http_service(
             "otlp",
@@ -394,6 +406,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             url_example="https://odoo.example.com",
             notifies_of=_CALLS,
             fields=OdooFields,
+            follows_deletions=True,
         ),
     }
 )

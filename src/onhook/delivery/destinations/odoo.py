@@ -2,7 +2,8 @@
 
 Invariants: one call is sent at a time. A note has an id of its call: a repeat, and a later event, changes it instead of
 adding another one; it comes last, so that what was interrupted before is done again, and is found by the number or the
-title then. The newest secret is the key.
+title then. Notes and planned activities of a call follow what is deleted or erased; contacts and leads are Odoo's own.
+The newest secret is the key.
 """
 
 import asyncio
@@ -14,7 +15,13 @@ import msgspec
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import (
+    DETAIL_CHARACTERS_MAX,
+    CallReplacement,
+    DeliveryResult,
+    Notification,
+    SendLimits,
+)
 from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
 from onhook.delivery.destinations.kinds import decode_fields
 from onhook.delivery.destinations.odoo_api import OdooApi, OdooRecord, OdooRejected
@@ -24,17 +31,23 @@ from onhook.delivery.destinations.odoo_note import (
     format_title,
     is_missed,
     message_id,
+    message_id_prefix,
     normalize_number,
+    read_title,
     search_pattern,
 )
 from onhook.delivery.destinations.row_columns import NO_ROW
 from onhook.delivery.destinations.service_fields import OdooFields
 from onhook.delivery.samples import sample_for
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
 CONTACT, LEAD = "res.partner", "crm.lead"
 PHONE_FIELDS = ["phone", "mobile"]
 """Odoo 19 has the first one alone."""
+
+NOTES_MAX = 500
+"""Of one call: as many as it has legs at most."""
 
 CANDIDATES_MAX = 100
 """Contacts of one request, whose number ends with the same seven digits."""
@@ -71,6 +84,53 @@ class OdooClient:
 
     async def close(self) -> None:
         await self._api.close()
+
+    async def rewrite_calls(self, replacements: Sequence[CallReplacement]) -> None:
+        """See `contract.CallRewriter`; each request has the time-out of the destination."""
+        try:
+            for call in replacements:
+                async with asyncio.timeout(self._spec.timeout_seconds):
+                    await self._rewrite_call(call)
+        except TimeoutError:
+            detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
+            raise Unavailable(detail) from None
+        except (OSError, OdooRejected) as error:
+            raise Unavailable(" ".join(str(error).split())[:DETAIL_CHARACTERS_MAX]) from error
+
+    async def _rewrite_call(self, call: CallReplacement) -> None:
+        """Change the notes of a call to what is left of it, and remove the others, each with its activity before, which
+        is found by the note. A record has another identity without a number that was erased: its note is one of those
+        that are left. Raises `OdooRejected`, `OSError`.
+        """
+        records = [msgspec.json.decode(body, type=Record) for body in call.bodies]
+        by_message_id = {message_id(record, self._spec.notifies_of): record for record in records}
+        domain = [["message_id", "=like", f"{message_id_prefix(call.sn, call.call_id)}%"]]
+        fields = ("message_id", "body", "model", "res_id")
+        notes = await self._api.search("mail.message", domain, *fields, limit=NOTES_MAX, order="id")
+        left_ids = [left_id for left_id in by_message_id if left_id not in [note.message_id for note in notes]]
+        for note in notes:
+            note_id = str(note.message_id)
+            if note_id not in by_message_id:
+                note_id = left_ids.pop(0) if left_ids else ""
+            record = by_message_id.get(note_id)
+            await self._rewrite_activities(note, record)
+            if record is None:
+                await self._api.call("mail.message", "unlink", [note.id])
+            else:
+                values = {"body": format_note(record, self._fields.console_url), "message_id": note_id}
+                await self._api.call("mail.message", "write", [note.id], vals=values)
+
+    async def _rewrite_activities(self, note: OdooRecord, record: Record | None) -> None:
+        """Change the activities with the title of a note, or remove them where nothing is left of its call."""
+        title = read_title(str(note.body or ""))
+        if self._fields.activity == "none" or not title:
+            return
+        domain = [["res_model", "=", note.model], ["res_id", "=", note.res_id], ["summary", "=", title]]
+        activity_ids = [activity.id for activity in await self._api.search("mail.activity", domain, limit=NOTES_MAX)]
+        if activity_ids and record is None:
+            await self._api.call("mail.activity", "unlink", activity_ids)
+        elif activity_ids and record is not None:
+            await self._api.call("mail.activity", "write", activity_ids, vals={"summary": format_title(record)})
 
     async def _send_event(self, notification: Notification) -> DeliveryResult:
         try:

@@ -30,6 +30,10 @@ class OdooRecord(msgspec.Struct, frozen=True):
     id: int
     phone: str | bool | None = False
     mobile: str | bool | None = False
+    message_id: str | bool | None = False
+    body: str | bool | None = False
+    model: str | bool | None = False
+    res_id: int | bool | None = False
 
 
 class OdooRejected(Exception):

@@ -1,8 +1,9 @@
 """What a call is in Odoo: whose number it has, the text of its note, and by what a repeat is recognised. Pure."""
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
-from html import escape
+from html import escape, unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,9 @@ SEARCH_DIGITS = 7
 
 NUMBER_DIGITS_MIN = 5
 """Shorter ones are numbers of a PBX itself, and would match any number."""
+
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*>")
 
 
 def external_number(record: Record) -> str:
@@ -56,8 +60,18 @@ def search_pattern(number: str) -> str:
 
 def message_id(record: Record, notifies_of: str) -> str:
     """Return the identity of a note: that of its record or call, in all of its events."""
-    identity = f"{record.sn}\n{record.record_id if notifies_of == 'records' else record.call_id}"
-    return f"<{blake2b(identity.encode(), digest_size=16).hexdigest()}@onhook>"
+    prefix = message_id_prefix(record.sn, record.call_id)
+    return f"{prefix}@onhook>" if notifies_of == "calls" else f"{prefix}.{_digest(record.record_id)}@onhook>"
+
+
+def message_id_prefix(sn: str, call_id: str) -> str:
+    """Return the beginning of the identities of all notes of a call."""
+    identity = f"{sn}\n{call_id}"
+    return f"<{_digest(identity)}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def format_title(record: Record) -> str:
@@ -79,6 +93,15 @@ def format_note(record: Record, console_url: str) -> str:
     elif record.recording:
         lines.append(f"Recording: {escape(record.recording)}")
     return f"<p>{'<br/>'.join(lines)}</p>"
+
+
+def read_title(note: str) -> str:
+    """Return the title of a note, from its HTML as Odoo has it; empty where it has none.
+
+    >>> read_title("<p>Inbound BUSY: 030901820 \u2192 A &amp; B, 27/04<br>Ring: 5 s</p>")
+    'Inbound BUSY: 030901820 \u2192 A & B, 27/04'
+    """
+    return unescape(_TAG.sub("", _LINE_BREAK.split(note, maxsplit=1)[0])).strip()
 
 
 def is_missed(record: Record) -> bool:

@@ -41,6 +41,7 @@ from onhook.ops.instance_lock import (
     rename_old_files,
 )
 from onhook.ops.ledger_reading import opened
+from onhook.ops.moved_files import find_moved_files
 from onhook.pbx_api.certificate import read_fingerprint
 from onhook.receiver.rejections import RequestCounter
 
@@ -81,6 +82,12 @@ async def check_installation(config: Config, clock: Clock, engines: Engines) -> 
         return
     for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config), *_check_store(config)):
         yield check
+    for path in find_moved_files(config):
+        yield Check(
+            "WARNING",
+            _("{name} has all that was stored before the move, and no erasure reaches it", name=path.name),
+            _("delete it once the server runs with what was moved"),
+        )
     if config.ledger:
         yield await _check_shared_ledger(config, engines)
     async for check in check_appdb(config, clock, engines):
