@@ -16,6 +16,7 @@ from onhook.appdb.report_spec import ReportSpec
 from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import CallDetails
+from onhook.console.report_mails import mails as mails_module
 from onhook.console.report_mails import recipients as recipient_rules
 from onhook.console.report_mails.mails import MAIL_ROWS_MAX
 from onhook.lib.errors import Unavailable
@@ -161,6 +162,40 @@ async def test_report_job_calls_of_the_scope_alone_and_a_lost_scope_or_user_send
     (mail,) = await world.run()
     assert mail.recipients == ["Ann@example.com"]
     assert [schedule.user_name for schedule in await world.appdb.report_schedules.all()] == ["Anna"]
+
+
+@pytest.mark.parametrize("report", ["calls", "missed-digest"])
+async def test_report_job_masked_user_gets_no_number_in_any_part(
+    world: ReportWorld, monkeypatch: pytest.MonkeyPatch, report: str
+) -> None:
+    """Texts, tables, files, and the document of which the PDF file is made; another user gets it in all of them."""
+    pdf_documents: list[str] = []
+
+    async def make_pdf(document: str) -> bytes:
+        pdf_documents.append(document)
+        return b"%PDF"
+
+    monkeypatch.setattr(mails_module, "make_pdf", make_pdf)
+    missed = {"type": "Inbound", "status": "NO ANSWER", "talk_duration": 0}
+    await world.harness.ingest_details(
+        [details(NOON - timedelta(minutes=number), call_from="030901820", **missed) for number in range(3)]
+    )
+    await world.add_user("Ann", scope=AccessScope(mask="last3"))
+    await world.add_user("Cara")
+    for user in ("Ann", "Cara"):
+        await world.add(user, ReportSpec(report=report, recurrence=DAILY, files=("csv", "xlsx", "pdf")))
+    world.clock.move(86_400)
+    mails = {mail.recipients[0]: mail for mail in await world.run()}
+    assert len(mails) == len(pdf_documents) == 2
+    for recipient, is_masked in (("Ann@example.com", True), ("Cara@example.com", False)):
+        mail = mails[recipient]
+        sheet = [cell for row in read_xlsx(mail) for cell in row]
+        parts = [mail.text, mail.html, read_file(mail, ".csv").decode(), " ".join(sheet)]
+        assert [("030901820" in part, "030901***" in part) for part in parts] == [(not is_masked, is_masked)] * 4
+    assert sorted(("030901820" in document, "030901***" in document) for document in pdf_documents) == [
+        (False, True),
+        (True, False),
+    ]
 
 
 async def test_report_job_hours_missed_are_one_report_and_no_restart_or_second_hub_repeats_it(
