@@ -112,6 +112,34 @@ async def test_copy_that_is_interrupted_is_completed_by_the_next_one(
     await check_copy(ledger_file, url)
 
 
+async def test_copy_publishes_deleted_numbers_some_at_a_time(
+    jetstream_server: JetStreamServer, stream_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may have deleted millions between two entries."""
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    await ledger.append(entries(1, 120))
+    await ledger.delete(range(2, 119))
+    await ledger.close()
+    publish = JetStreamClient.publish
+    current = highest = 0
+
+    async def count(self: JetStreamClient, subject: str, body: bytes, headers: dict[str, str]) -> PubAck:
+        nonlocal current, highest
+        is_entry = jetstream_copy.EXPECTED_LAST_SEQUENCE in headers
+        current += is_entry
+        highest = max(highest, current)
+        try:
+            return await publish(self, subject, body, headers)
+        finally:
+            current -= is_entry
+
+    monkeypatch.setattr(JetStreamClient, "publish", count)
+    monkeypatch.setattr(jetstream_copy, "ENTRIES_AT_ONCE", 10)
+    url = jetstream_server.url(stream_name)
+    assert await copy_to_jetstream(tmp_path / "ledger.db", url) == CopiedLedger(entries=3, last_seq=120)
+    assert highest == 10
+
+
 async def test_copy_to_another_ledger_is_refused(
     jetstream_server: JetStreamServer, stream_name: str, ledger_file: Path
 ) -> None:

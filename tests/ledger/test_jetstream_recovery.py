@@ -9,13 +9,14 @@ from urllib.parse import urlparse
 import msgspec
 import pytest
 from nats.aio.client import Srv
+from nats.errors import OutboundBufferLimitError
 
 from onhook.ledger import jetstream_client
 from onhook.ledger.contract import RewrittenContent
 from onhook.ledger.jetstream import SHORTER_SECONDS, JetStreamLedger, LedgerEnd
 from onhook.ledger.jetstream_client import StoredMessage
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from tests.ledger.entries import entries, entry
+from tests.ledger.entries import NOW, entries, entry
 from tests.ledger.jetstream_server import (
     CALL_SECONDS,
     SERVER,
@@ -56,6 +57,41 @@ async def test_read_beside_a_rewrite_of_a_later_entry_skips_none(
     assert [item.seq for item in await ledger.read(0, 10)] == [1, 2, 3]
     assert [item.seq for item in await ledger.read(1, 10)] == [2, 3]
     await other.close()
+
+
+async def test_get_of_a_replaced_entry_from_a_replica_that_is_behind_has_the_new_content(
+    jetstream_server: JetStreamServer, ledger: JetStreamLedger, stream_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a replica has the message still: what was erased must not come back, as by the parsing of old events."""
+    other = JetStreamLedger(jetstream_server.url(stream_name), call_seconds=CALL_SECONDS)
+    await ledger.append(entries(1, 2))
+    get_many = ledger._client.get_many
+    earlier_messages = await get_many(
+        ledger._names.entries, seq=1, next_by_subj=ledger._names.any_entry, batch=2, max_bytes=1_000_000
+    )
+    await other.rewrite({1: RewrittenContent("erased", b"nothing")})
+
+    async def get_behind(stream: str, /, **arguments: Any) -> list[StoredMessage]:
+        return earlier_messages if stream == ledger._names.entries else await get_many(stream, **arguments)
+
+    monkeypatch.setattr(ledger._client, "get_many", get_behind)
+    assert [(item.seq, item.body) for item in await ledger.get([1, 2])] == [(1, b"nothing"), (2, entry(2).body)]
+    await other.close()
+
+
+async def test_append_control_over_a_connection_that_takes_nothing_is_unavailable(
+    ledger: JetStreamLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a batch, of which some messages wait for no answer."""
+    await ledger.append([entry(1)])
+    client = await ledger._client.connect()
+
+    async def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise OutboundBufferLimitError
+
+    monkeypatch.setattr(client, "publish", refuse)
+    with pytest.raises(Unavailable, match="the ledger is unavailable: nats: outbound buffer limit exceeded"):
+        await ledger.append_control([b"a", b"b"], last_control_seq=0, now_us=NOW)
 
 
 async def test_read_by_two_tasks_of_an_entry_that_another_process_deleted_ends_for_both(

@@ -201,18 +201,18 @@ class JetStreamLedger:
         await self._check()
         wanted = set(seqs)
         messages = {message.seq: message for run in _find_runs(wanted) for message in await self._get_run(run)}
-        missing = wanted - messages.keys()
-        if missing:
-            await self._replaced.refresh()
-        entries = await self._replaced.get(sorted(missing))
+        # A replica that is behind has messages whose contents were replaced meanwhile.
+        await self._replaced.refresh()
+        entries = await self._replaced.get(sorted(wanted))
+        missing = wanted - messages.keys() - entries.keys()
 
         async def get_from_leader(seq: int) -> None:
             message = await self._client.find_message(self._names.entries, seq=seq, next_by_subj=self._names.any_entry)
             if message is not None and message.seq == seq:
                 messages[seq] = message
 
-        await gather_limited(get_from_leader(seq) for seq in missing - entries.keys())
-        entries |= {seq: decode_entry(seq, message.body) for seq, message in messages.items()}
+        await gather_limited(get_from_leader(seq) for seq in missing)
+        entries |= {seq: decode_entry(seq, message.body) for seq, message in messages.items() if seq not in entries}
         return [entries[seq] for seq in sorted(entries)]
 
     async def _get_run(self, run: range) -> list[StoredMessage]:

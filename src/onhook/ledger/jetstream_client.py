@@ -134,9 +134,13 @@ class JetStreamClient:
         deadline = self._deadline()
         client = await self._connect(deadline)
         batch_id = client.new_inbox().rpartition(".")[2]
-        for index, body in enumerate(bodies[:-1], 1):
-            batch_headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(index)}
-            await client.publish(subject, body, headers={**batch_headers, **headers} if index == 1 else batch_headers)
+        try:
+            for index, body in enumerate(bodies[:-1], 1):
+                batch_headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(index)}
+                all_headers = {**batch_headers, **headers} if index == 1 else batch_headers
+                await client.publish(subject, body, headers=all_headers)
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            raise self._translate(error) from error
         last_headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(bodies)), "Nats-Batch-Commit": "1"}
         # Not repeated: the servers have forgotten the batch.
         response = await self._request(client, subject, bodies[-1], last_headers, deadline)
@@ -203,7 +207,9 @@ class JetStreamClient:
     async def _receive_many(
         self, client: Connection, stream: str, request: bytes, deadline: float
     ) -> list[StoredMessage] | None:
-        """Return the messages up to the end of a batch; None where no replica answers."""
+        """Return the messages up to the end of a batch, each of which may take as long as a request; None where no
+        replica answers.
+        """
         inbox = client.new_inbox()
         messages: list[StoredMessage] = []
         try:
@@ -211,7 +217,7 @@ class JetStreamClient:
             try:
                 await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
                 while True:
-                    # Each of them has the time of a request: a batch of megabytes takes longer.
+                    # A batch of megabytes takes longer than a request.
                     message = await subscription.next_msg(max(deadline - time.monotonic(), self._call_seconds))
                     headers = message.headers or {}
                     if _STATUS in headers:

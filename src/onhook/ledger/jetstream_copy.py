@@ -7,8 +7,9 @@ distinguishes its copy from any other ledger. The copy is compared entry by entr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -127,10 +128,16 @@ class _Copier:
             on_progress(last_seq, end)
 
     async def _publish(self, events: Sequence[RawEvent], last_seq: int) -> None:
-        """Store entries behind a number, and a message for each number between them."""
-        publications = []
+        """Store entries behind a number, and a message for each number between them, so many at a time: years of calls
+        may have been deleted between two entries.
+        """
+        publications: list[Coroutine[Any, Any, None]] = []
         for event in events:
-            publications += [self._publish_one(self._names.gap, b"", {}, seq) for seq in range(last_seq + 1, event.seq)]
+            for seq in range(last_seq + 1, event.seq):
+                publications.append(self._publish_one(self._names.gap, b"", {}, seq))
+                if len(publications) == ENTRIES_AT_ONCE:
+                    await _gather_all(publications)
+                    publications = []
             last_seq = event.seq
             is_control = event.dialect == CONTROL_DIALECT
             fingerprint = await self._state.fingerprint(event.sn, event.key)
@@ -142,11 +149,10 @@ class _Copier:
                     event.seq,
                 )
             )
-        # All of them are awaited, so that none is under way when the caller ends.
-        errors = [result for result in await asyncio.gather(*publications, return_exceptions=True) if result]
-        # The first one is the reason: those after it find it missing.
-        if errors:
-            raise errors[0]
+            if len(publications) == ENTRIES_AT_ONCE:
+                await _gather_all(publications)
+                publications = []
+        await _gather_all(publications)
 
     async def _publish_one(self, subject: str, body: bytes, headers: dict[str, str], seq: int) -> None:
         stored = await self._client.publish(subject, body, headers | {EXPECTED_LAST_SEQUENCE: str(seq - 1)})
@@ -159,6 +165,14 @@ class _Copier:
 
     async def _last_seq(self) -> int:
         return int((await self._client.call(f"STREAM.INFO.{self._names.entries}"))["state"]["last_seq"])
+
+
+async def _gather_all(publications: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Await all of them, so that none is under way when the caller ends. Raises the first error."""
+    errors = [result for result in await asyncio.gather(*publications, return_exceptions=True) if result]
+    # The first one is the reason: those after it find it missing.
+    if errors:
+        raise errors[0]
 
 
 async def compare(source: Ledger, target: Ledger, omitted: Collection[int] = ()) -> CopiedLedger:
