@@ -1,6 +1,7 @@
 """Reports of a 3CX beside its lines: over real connections to a stub, and into a real ledger."""
 
 import json
+import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Record
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -16,6 +18,7 @@ from onhook.pbx.registry import dialects
 from onhook.pbx.threecx.call_list import SETTLE_SECONDS, ThreeCxCallList
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync import line_matching
 from onhook.sync.call_list_reader import CallListReader
 from onhook.sync.call_lookup import EmptyCallLookup
 from onhook.sync.contract import BackfillTotals
@@ -61,7 +64,11 @@ def record_of(second: int, caller: bytes, callee: bytes, via: str = "line") -> R
     [
         (record_of(26, b"+15550100001", b"101"), 0),
         (record_of(28, b"0015550100001", b"101"), 0),
-        (record_of(26, b"+15550100001", b"999"), 0),
+        (record_of(26, b"", b"101"), 0),
+        (record_of(26, b"015550100001", b"101"), 0),
+        (record_of(26, b"+15550100001", b"999"), 1),
+        (record_of(26, b"+15550100002", b"101"), 1),
+        (record_of(26, b"", b""), 1),
         (record_of(30, b"+15550100001", b"101"), 1),
         (record_of(26, b"+4930901820", b"102"), 1),
         (record_of(26, b"+15550100001", b"101", via="backfill"), 1),
@@ -74,6 +81,48 @@ async def test_report_of_a_call_with_a_line_is_left_out(record: Record, row_coun
     assert (len(page.rows), page.done_until) == (row_count, 5)
     ((since, until),) = lookup.spans
     assert until - since == timedelta(seconds=7)
+
+
+def report_of(second: float, caller: str, callee: str) -> bytes:
+    """Return the report of a call that began at a second of the minute of the line."""
+    names = {"MainCallHistoryId": f"{second} {caller}", "CdrId": f"{second} {caller}", "SourceCallerId": caller}
+    parties = {"SourceDn": "10000", "DestinationDn": callee, "DestinationCallerId": callee}
+    segment = {**AGENT_SEGMENT, **names, **parties, "StartTime": f"2025-12-08T21:32:{second:09.6f}Z"}
+    return json.dumps({"value": [segment]}).encode()
+
+
+async def test_line_is_that_of_the_nearest_call_alone() -> None:
+    """Calls to one queue, and of callers who send no number, are as many as there are."""
+    lookup = Records([record_of(26, b"+15550100001", b"101"), record_of(40, b"", b"102")])
+    matcher = LineMatcher(sn="3CX", dialect=THREE_CX, lookup=lookup)
+    rows = [
+        report_of(24.5, "+15550100001", "101"),
+        report_of(26.2, "+15550100001", "101"),
+        report_of(27.0, "+15550100009", "101"),
+        report_of(40.0, "", "102"),
+        report_of(40.5, "", "102"),
+        report_of(41.0, "", "103"),
+    ]
+    page = await matcher.filter_page(ListingPage(rows=rows, done_until=5))
+    assert page.rows == [rows[0], rows[2], rows[4], rows[5]]
+
+
+async def test_lines_are_compared_with_calls_of_their_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparisons = 0
+    has_same_parties = line_matching._has_same_parties
+
+    def count(call: Sequence[CallDetails], line: Record) -> bool:
+        nonlocal comparisons
+        comparisons += 1
+        assert threading.current_thread() is not threading.main_thread()
+        return has_same_parties(call, line)
+
+    monkeypatch.setattr(line_matching, "_has_same_parties", count)
+    lookup = Records([record_of(second, b"+15550100001", b"101") for second in range(0, 60, 6)])
+    matcher = LineMatcher(sn="3CX", dialect=THREE_CX, lookup=lookup)
+    rows = [report_of(second + 1, "+15550100001", "101") for second in range(0, 60, 6)]
+    assert (await matcher.filter_page(ListingPage(rows=rows, done_until=5))).rows == []
+    assert comparisons == len(rows)
 
 
 async def test_report_that_cannot_be_read_stays_for_the_quarantine() -> None:

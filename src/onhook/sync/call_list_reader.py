@@ -1,7 +1,7 @@
 """Reads a PBX's own list of calls over HTTP, by the steps of its client (`pbx.call_list`).
 
 Invariants: responses are limited in bytes and time. Every certificate is verified, or pinned. No error has a query, a
-password, a token or a cookie. One request at a time; memory holds one page.
+password, a token or a cookie. One request at a time; memory holds one page, of a 3CX the report of a day.
 """
 
 import asyncio

@@ -1,9 +1,13 @@
 """Which calls of a report a PBX has written lines about: a line and a report have no id in common.
 
-Invariant: a call is that of a line where both began within two seconds and a party is the same.
+Invariants: a call is that of a line where both began within two seconds, and caller and called party are the same, as
+far as both are known. A line is that of one call. Both are compared in a thread.
 """
 
+import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -18,6 +22,9 @@ from onhook.pbx.client import ListingPage
 from onhook.pbx.dialect import Dialect
 
 TOLERANCE: Final = timedelta(seconds=2)
+
+COMMON_DIGITS_MIN: Final = 7
+"""Of two notations of one number, without prefix: of shorter ones, extensions, one may be the end of another."""
 
 
 class RecordsLookup(Protocol):
@@ -38,13 +45,13 @@ class LineMatcher:
 
     async def filter_page(self, page: ListingPage) -> ListingPage:
         """Return the page without the calls of which there is a line."""
-        calls = [self._parse(row) for row in page.rows]
+        calls = await asyncio.to_thread(lambda: [self._parse(row) for row in page.rows])
         starts = [_start(details) for call in calls for details in call]
         if not starts:
             return page
         records = await self._lookup.find_records_between(self._sn, min(starts) - TOLERANCE, max(starts) + TOLERANCE)
-        lines = [record for record in records if record.via not in ROW_CHANNELS]
-        rows = [row for row, call in zip(page.rows, calls, strict=True) if not _has_line(call, lines)]
+        matched = await asyncio.to_thread(_find_matched, calls, records)
+        rows = [row for index, row in enumerate(page.rows) if index not in matched]
         return msgspec.structs.replace(page, rows=rows)
 
     def _parse(self, row: bytes) -> Sequence[CallDetails]:
@@ -55,16 +62,54 @@ class LineMatcher:
             return ()
 
 
-def _has_line(call: Sequence[CallDetails], lines: Sequence[Record]) -> bool:
-    if not call:
-        return False
-    start, callers = _start(call[0]), {extract_number(call[0].call_from)}
-    callees = {extract_number(details.call_to) for details in call}
-    return any(
-        abs(line.started_at - start) <= TOLERANCE
-        and (extract_number(line.call_from) in callers or extract_number(line.call_to) in callees)
-        for line in lines
+def _find_matched(calls: Sequence[Sequence[CallDetails]], records: Sequence[Record]) -> AbstractSet[int]:
+    """Return the indexes of the calls of which there is a line. A line is that of one call: of the pairs that fit,
+    those that began nearest to each other come first.
+    """
+    lines = sorted(
+        (record for record in records if record.via not in ROW_CHANNELS), key=lambda record: record.started_at
     )
+    line_starts = [line.started_at for line in lines]
+    pairs: list[tuple[timedelta, int, int]] = []
+    for call_index, call in enumerate(calls):
+        if not call:
+            continue
+        start = _start(call[0])
+        first = bisect_left(line_starts, start - TOLERANCE)
+        pairs += [
+            (abs(line_starts[line_index] - start), call_index, line_index)
+            for line_index in range(first, bisect_right(line_starts, start + TOLERANCE))
+            if _has_same_parties(call, lines[line_index])
+        ]
+    matched_calls, matched_lines = set[int](), set[int]()
+    for _distance, call_index, line_index in sorted(pairs):
+        if call_index not in matched_calls and line_index not in matched_lines:
+            matched_calls.add(call_index)
+            matched_lines.add(line_index)
+    return matched_calls
+
+
+def _has_same_parties(call: Sequence[CallDetails], line: Record) -> bool:
+    """Return whether caller and called party are the same, as far as both sides know them: one at least."""
+    comparisons = (
+        _compare([call[0].call_from], line.call_from),
+        _compare([details.call_to for details in call], line.call_to),
+    )
+    return True in comparisons and False not in comparisons
+
+
+def _compare(parties: Sequence[str], line_party: str) -> bool | None:
+    """Return whether a line has one of the parties; None where one side does not know."""
+    line_number, numbers = extract_number(line_party), [extract_number(party) for party in parties if party]
+    if not line_number or not numbers:
+        return None
+    return any(number == line_number or _is_same_number(number, line_number) for number in numbers)
+
+
+def _is_same_number(number: str, other: str) -> bool:
+    """Return whether two numbers differ in their prefix only: a trunk may add one, or remove the country code."""
+    shorter, longer = sorted(("".join(filter(str.isdecimal, text)).lstrip("0") for text in (number, other)), key=len)
+    return len(shorter) >= COMMON_DIGITS_MIN and longer.endswith(shorter)
 
 
 def _start(details: CallDetails) -> datetime:

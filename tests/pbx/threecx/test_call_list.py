@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -69,7 +70,7 @@ def test_report_request_has_all_parameters_and_a_token() -> None:
         "client_secret": ["secret-text"],
         "grant_type": ["client_credentials"],
     }
-    assert "periodFrom=2025-12-08T00:00:00Z,periodTo=2025-12-08T01:00:00Z,sourceType=0" in request.path
+    assert "periodFrom=2025-12-07T23:00:00Z,periodTo=2025-12-08T02:00:00Z,sourceType=0" in request.path
     assert request.path.endswith("hidePcalls=true)")
     assert request.query == {"$top": "100", "$skip": "0"}
     assert request.headers == {"Authorization": "Bearer token-text"}
@@ -77,15 +78,50 @@ def test_report_request_has_all_parameters_and_a_token() -> None:
 
 
 def test_x14_each_segment_counts_once_and_a_call_has_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page repeats a segment of the one before; the token expires in the middle."""
+    """A page repeats a segment of the one before: another one may be missing. The token expires in the middle."""
     monkeypatch.setattr(call_list, "PAGE_SEGMENTS", 2)
     second = {"value": [segment(2), segment(3, call=1)]}
-    steps = run([TOKEN, page(1, 2), reply(b"", 401), TOKEN, second, page()])
+    second_read = [page(1, 4), second, page()]
+    steps = run([TOKEN, page(1, 2), reply(b"", 401), TOKEN, second, page(), *second_read])
     (only_page,) = pages_of(steps)
     calls = [[item["CdrId"] for item in json.loads(row)["value"]] for row in only_page.rows]
-    assert calls == [["cdr-1", "cdr-3"], ["cdr-2"]]
-    assert [request.query.get("$skip") for request in requests_of(steps)] == [None, "0", "2", None, "2", "4"]
-    assert steps[-1] == ListingResult(row_count=2, pbx_count=2)
+    assert calls == [["cdr-1", "cdr-3"], ["cdr-2"], ["cdr-4"]]
+    skips = [request.query.get("$skip") for request in requests_of(steps)]
+    assert skips == [None, "0", "2", None, "2", "4", "0", "2", "4"]
+    assert steps[-1] == ListingResult(row_count=3, pbx_count=3)
+
+
+def test_report_whose_pages_overlap_each_time_is_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_list, "PAGE_SEGMENTS", 2)
+    reads = [item for number in (3, 4, 5) for item in (page(1, 2), page(2, number), page())]
+    result = run([TOKEN, *reads])[-1]
+    assert isinstance(result, ListingResult)
+    assert result.row_count == 5
+    assert result.incomplete_reason == "the pages of a report overlap, also when it is read again"
+
+
+def test_report_has_whole_calls_that_began_in_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of a call are read beyond the end of the part; those of an earlier call belong to the part before."""
+    monkeypatch.setattr(call_list, "PART_SECONDS", 1800)
+
+    def segment_from(number: int, call: int, seconds: float) -> dict[str, Any]:
+        start = datetime.fromtimestamp(SINCE + seconds, UTC)
+        return segment(number, call) | {"StartTime": f"{start:%Y-%m-%dT%H:%M:%S.%fZ}"}
+
+    first = {
+        "value": [
+            segment_from(1, 1, -60),
+            segment_from(2, 1, 5),
+            segment_from(3, 2, 1799.5),
+            segment_from(4, 2, 1805),
+            segment_from(5, 3, 1800),
+        ]
+    }
+    steps = run([TOKEN, first, first])
+    rows = [[[item["CdrId"] for item in json.loads(row)["value"]] for row in item.rows] for item in pages_of(steps)]
+    assert rows == [[["cdr-3", "cdr-4"]], [["cdr-5"]]]
+    periods = [request.path.partition("periodTo")[0][-21:-1] for request in requests_of(steps)[1:]]
+    assert periods == ["2025-12-07T23:30:00Z", "2025-12-08T00:00:00Z"]
 
 
 def test_x14_busy_3cx_gets_the_delay_that_it_requests() -> None:
@@ -105,6 +141,9 @@ def test_report_that_is_cut_off_is_read_in_halves(monkeypatch: pytest.MonkeyPatc
     result = run([TOKEN, page(1, 2), page(3, 4)])[-1]
     assert isinstance(result, ListingResult)
     assert "more than 4 segments" in result.incomplete_reason
+    overlapping = run([TOKEN, page(1, 2), page(2, 3)])[-1]
+    assert isinstance(overlapping, ListingResult)
+    assert "more than 4 segments" in overlapping.incomplete_reason
 
 
 @pytest.mark.parametrize(

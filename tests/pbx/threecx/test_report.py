@@ -50,6 +50,26 @@ def test_x13_report_is_one_call_that_the_agent_answered() -> None:
     assert THREE_CX.parse_in_order(REPORT, ("callid",)) == THREE_CX.parse(REPORT)
 
 
+def test_report_of_a_queue_that_overflowed_has_no_talk_of_the_next_one() -> None:
+    def segment_from(second: int, name: str, original: dict[str, Any], **members: object) -> dict[str, Any]:
+        return changed(original, CdrId=name, StartTime=f"2025-12-08T21:32:{second:02}Z", **members)
+
+    call = assemble(
+        body(
+            segment_from(0, "q1", QUEUE_SEGMENT, DestinationDn="800", RingingDuration="PT20S"),
+            segment_from(1, "a1", AGENT_SEGMENT, DestinationDn="101", Status="Unanswered", RingingDuration="PT19S"),
+            segment_from(20, "q2", QUEUE_SEGMENT, DestinationDn="801", RingingDuration="PT5S"),
+            segment_from(25, "a2", AGENT_SEGMENT, DestinationDn="201", RingingDuration="PT3S", TalkingDuration="PT60S"),
+        )
+    )
+    legs = {leg.extra["dst_channel"]: leg for leg in call.legs}
+    assert [(legs[name].status, legs[name].talk_duration, legs[name].call_duration) for name in ("q1", "q2")] == [
+        ("NO ANSWER", 0, 20),
+        ("ANSWERED", 60, 68),
+    ]
+    assert [legs[name].extra["queue"] for name in ("a1", "a2")] == ["800", "801"]
+
+
 def test_report_of_a_queue_that_the_caller_left_is_abandoned() -> None:
     call = assemble(body(changed(QUEUE_SEGMENT, Status="Waiting", RingingDuration="PT30S")))
     assert (call.status, call.talk_duration, call.answered_by) == ("ABANDONED", 0, "")

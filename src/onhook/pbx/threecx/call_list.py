@@ -1,13 +1,14 @@
 """The reports of calls of a 3CX, version 20, by its XAPI (lines.md 9).
 
 Invariants: a window is read in parts of a day, each in pages of a hundred segments; a part that reaches the limit of a
-report is read in halves. A segment counts once, by its `CdrId`, for pages may overlap. A token that has expired costs
-one login, and the page is read again.
+report is read in halves. A part is read with the hours before and after it, and has the calls that began in it, whole.
+A segment counts once, by its `CdrId`; where pages overlap, others may be missing, and the part is read again. A token
+that has expired costs one login, and the page is read again.
 """
 
 from collections.abc import Generator, Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -35,6 +36,12 @@ PART_SECONDS: Final = 86_400
 PART_SECONDS_MIN: Final = 300
 """A part that is not halved any further: a report of it that is cut off is incomplete."""
 
+OVERLAP_SECONDS: Final = 7200
+"""Read before and after a part: the segments of nearly all calls begin within two hours."""
+
+READS_MAX: Final = 3
+"""Of a part whose pages overlap, until a read finds no other segment."""
+
 LOGINS_MAX: Final = 3
 """Logins for one page."""
 
@@ -53,6 +60,7 @@ SETTLE_SECONDS: Final = 600
 class _Ids(msgspec.Struct, frozen=True):
     MainCallHistoryId: str
     CdrId: str
+    StartTime: Any = None
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -63,8 +71,25 @@ class _Token(msgspec.Struct, frozen=True):
     access_token: str
 
 
-Segments = dict[str, tuple[str, bytes]]
-"""The call of each segment, and its bytes, by its `CdrId`."""
+class _Segment(msgspec.Struct, frozen=True):
+    """A segment: its call, when it began (Unix seconds, None where that cannot be read), and its bytes."""
+
+    call_id: str
+    start: float | None
+    body: bytes
+
+
+Segments = dict[str, _Segment]
+"""Segments by their `CdrId`."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """What a report of a part has: whether it was cut off, and whether pages of it overlap."""
+
+    segments: Segments
+    is_cut_off: bool
+    has_repeats: bool
+
 
 _Steps = Generator[ListRequest | ListWait, ListReply | None, ListReply]
 
@@ -81,13 +106,15 @@ class ThreeCxCallList:
         incomplete_reason = ""
         while parts:
             part = parts.pop()
-            segments, token = yield from _read_part(settings.login, part, token)
-            if len(segments) >= REPORT_SEGMENTS_MAX:
+            report, token = yield from _read_part(settings.login, part, token)
+            if report.is_cut_off:
                 if part.until - part.since > PART_SECONDS_MIN:
                     parts += _halves(part)
                     continue
                 incomplete_reason = _("a report has more than {count} segments", count=REPORT_SEGMENTS_MAX)
-            bodies = _join_calls(segments.values())
+            elif report.has_repeats:
+                incomplete_reason = _("the pages of a report overlap, also when it is read again")
+            bodies = _join_calls(report.segments.values(), part)
             count += len(bodies)
             yield ListingPage(rows=bodies, done_until=part.until)
         return ListingResult(row_count=count, pbx_count=count, incomplete_reason=incomplete_reason)
@@ -123,15 +150,38 @@ def _log_in(login: ClientCredentials) -> Generator[ListRequest | ListWait, ListR
 
 def _read_part(
     login: ClientCredentials, part: TimeWindow, token: str
-) -> Generator[ListRequest | ListWait, ListReply | None, tuple[Segments, str]]:
-    """Return the segments of a part, and the token, which may be another one."""
+) -> Generator[ListRequest | ListWait, ListReply | None, tuple[_Part, str]]:
+    """Return the report of a part, and the token, which may be another one."""
     segments: Segments = {}
+    for _read in range(READS_MAX):
+        known_count = len(segments)
+        report, token = yield from _read_report(login, _with_overlap(part), token)
+        segments |= report.segments
+        if report.is_cut_off or not report.has_repeats or len(segments) == known_count:
+            return msgspec.structs.replace(report, segments=segments, has_repeats=False), token
+    return _Part(segments, is_cut_off=False, has_repeats=True), token
+
+
+def _with_overlap(part: TimeWindow) -> TimeWindow:
+    """Return a part with the time before and after it: no more than it is long, so that halves have fewer segments."""
+    overlap = min(OVERLAP_SECONDS, part.until - part.since)
+    return TimeWindow(since=part.since - overlap, until=part.until + overlap)
+
+
+def _read_report(
+    login: ClientCredentials, window: TimeWindow, token: str
+) -> Generator[ListRequest | ListWait, ListReply | None, tuple[_Part, str]]:
+    """Return the segments that began in a window, and the token, which may be another one."""
+    segments: Segments = {}
+    has_repeats = False
     for skip in range(0, REPORT_SEGMENTS_MAX, PAGE_SEGMENTS):
-        items, token = yield from _read_page(login, part, skip, token)
-        segments |= {ids.CdrId: (ids.MainCallHistoryId, bytes(item)) for item in items for ids in [_read_ids(item)]}
+        items, token = yield from _read_page(login, window, skip, token)
+        page = dict(map(_read_segment, items))
+        has_repeats = has_repeats or not segments.keys().isdisjoint(page)
+        segments |= page
         if len(items) < PAGE_SEGMENTS:
-            break
-    return segments, token
+            return _Part(segments, is_cut_off=False, has_repeats=has_repeats), token
+    return _Part(segments, is_cut_off=True, has_repeats=has_repeats), token
 
 
 def _read_page(
@@ -156,16 +206,37 @@ def _read_page(
     raise credentials_refused(_("it does not accept the token that it has issued"))
 
 
-def _read_ids(item: msgspec.Raw) -> _Ids:
+def _read_segment(item: msgspec.Raw) -> tuple[str, _Segment]:
+    """Return the `CdrId` of a segment, and the segment. Raises `Unavailable`."""
     try:
-        return msgspec.json.decode(item, type=_Ids)
+        ids = msgspec.json.decode(item, type=_Ids)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise list_unavailable(_("a segment of the report has no ids")) from None
+    return ids.CdrId, _Segment(ids.MainCallHistoryId, _read_start(ids.StartTime), bytes(item))
 
 
-def _join_calls(segments: Iterable[tuple[str, bytes]]) -> list[bytes]:
-    """Return a body for each call, with its segments as they came."""
-    by_call: dict[str, list[bytes]] = {}
-    for call_id, item in segments:
-        by_call.setdefault(call_id, []).append(item)
-    return [b'{"value":[' + b",".join(items) + b"]}" for items in by_call.values()]
+def _read_start(value: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _join_calls(segments: Iterable[_Segment], part: TimeWindow) -> list[bytes]:
+    """Return a body for each call that began in a part, with its segments as they came."""
+    by_call: dict[str, list[_Segment]] = {}
+    for segment in segments:
+        by_call.setdefault(segment.call_id, []).append(segment)
+    return [
+        b'{"value":[' + b",".join(segment.body for segment in call) + b"]}"
+        for call in by_call.values()
+        if _has_begun_in(call, part)
+    ]
+
+
+def _has_begun_in(call: Iterable[_Segment], part: TimeWindow) -> bool:
+    """Return whether the first segment of a call is in a part; True where no start can be read, which the quarantine
+    says.
+    """
+    first_start = min((segment.start for segment in call if segment.start is not None), default=None)
+    return first_start is None or part.since <= first_start < part.until

@@ -6,8 +6,10 @@ cut off as those of lines are. Whatever the bytes, the result is call details or
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -75,11 +77,9 @@ def read_segments(body: bytes) -> list[ReportSegment]:
 
 
 def build_report_details(segments: Sequence[ReportSegment]) -> list[CallDetails]:
-    """Return the call details of segments, each of which is a leg."""
-    return [
-        _build_details(segment, [other for other in segments if other.call_id == segment.call_id])
-        for segment in segments
-    ]
+    """Return the call details of segments, each of which is a leg; `segments` are in the order of `read_segments`."""
+    calls = [list(call) for _call_id, call in groupby(segments, key=lambda segment: segment.call_id)]
+    return [details for call in calls for details in _build_call(call)]
 
 
 def compute_report_key(segments: Sequence[ReportSegment]) -> bytes:
@@ -148,12 +148,36 @@ def _read_duration(value: Any) -> int:
     return (parse_iso_duration(value) if isinstance(value, str) else None) or 0
 
 
-def _build_details(segment: ReportSegment, segments: Sequence[ReportSegment]) -> CallDetails:
-    is_queue = segment.destination_kind == "queue"
-    agents = [other for other in segments if other.is_answered and other.start >= segment.start] if is_queue else []
+def _build_call(segments: Sequence[ReportSegment]) -> Iterator[CallDetails]:
+    """Yield the call details of the segments of one call. A queue has called the agents up to the next queue."""
+    queues = [segment for segment in segments if segment.destination_kind == "queue"]
+    queue_starts = [queue.start for queue in queues]
+    agents_by_queue: dict[str, list[ReportSegment]] = {queue.cdr_id: [] for queue in queues}
+    queue_by_segment: dict[str, ReportSegment] = {}
+    for segment in segments:
+        place = bisect_right(queue_starts, segment.start)
+        if place and segment.destination_kind != "queue":
+            queue_by_segment[segment.cdr_id] = queues[place - 1]
+            if segment.is_answered:
+                agents_by_queue[queues[place - 1].cdr_id].append(segment)
+    for segment in segments:
+        queue = queue_by_segment.get(segment.cdr_id) if segment.destination_kind == "extension" else None
+        yield _build_details(
+            segment,
+            agents=agents_by_queue.get(segment.cdr_id, ()),
+            queue="" if queue is None else queue.get("DestinationDn"),
+            is_last=segment is segments[-1],
+        )
+
+
+def _build_details(
+    segment: ReportSegment, *, agents: Sequence[ReportSegment], queue: str, is_last: bool
+) -> CallDetails:
+    """Return the call details of a segment: of a queue with the agents who answered, of an agent with the number of
+    the queue.
+    """
     end = max((agent.end for agent in agents), default=segment.end)
     talk = agents[0].talk if agents else segment.talk
-    queue = _find_queue(segment, segments)
     source_trunk = segment.get("SourceDn") if segment.source_kind == "external" else ""
     trunk = segment.get("DestinationDn") if segment.destination_kind == "external" else ""
     duration = min(int((end - segment.start).total_seconds()), DURATION_SECONDS_MAX)
@@ -166,7 +190,7 @@ def _build_details(segment: ReportSegment, segments: Sequence[ReportSegment]) ->
         talk_duration=min(talk // 1_000_000, duration),
         src_trunk_name=source_trunk,
         dst_trunk_name=trunk,
-        status=_status(segment, segments, has_agent=bool(agents)),
+        status=_status(segment, is_last=is_last, has_agent=bool(agents)),
         type=_find_type(segment, source_trunk, trunk),
         agent_ring_time=segment.ring // 1_000_000 if queue else None,
         extra={
@@ -186,14 +210,6 @@ def _build_details(segment: ReportSegment, segments: Sequence[ReportSegment]) ->
     )
 
 
-def _find_queue(segment: ReportSegment, segments: Sequence[ReportSegment]) -> str:
-    """Return the number of the queue whose agent a segment called; empty where there was none before."""
-    if segment.destination_kind != "extension":
-        return ""
-    earlier = [other for other in segments if other.destination_kind == "queue" and other.start <= segment.start]
-    return earlier[-1].get("DestinationDn") if earlier else ""
-
-
 def _label(segment: ReportSegment, side: str, kind: LegKind | None) -> str:
     outside, inside = segment.get(f"{side}CallerId"), segment.get(f"{side}Dn")
     number = (outside or inside) if kind == "external" else (inside or outside)
@@ -201,9 +217,9 @@ def _label(segment: ReportSegment, side: str, kind: LegKind | None) -> str:
     return (f"{name}<{number}>" if name and number and name != number else number or name)[:TEXT_CHARACTERS_MAX]
 
 
-def _status(segment: ReportSegment, segments: Sequence[ReportSegment], *, has_agent: bool) -> str:
+def _status(segment: ReportSegment, *, is_last: bool, has_agent: bool) -> str:
     if segment.destination_kind == "queue":
-        return ANSWERED if has_agent else ABANDONED if segment is segments[-1] else NO_ANSWER
+        return ANSWERED if has_agent else ABANDONED if is_last else NO_ANSWER
     return ANSWERED if segment.is_answered else NO_ANSWER
 
 
