@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +26,7 @@ from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync import file_sweeps, folder_sweep, line_files
 from onhook.sync.file_sweeps import FileSweepManager, create_sweeper
-from onhook.sync.folder_files import open_file
+from onhook.sync.folder_files import FileMark, FolderContent, open_file, scan_folder
 from onhook.sync.folder_sweep import FolderSweeper
 from tests.pbx.freeswitch.captures import PAYLOADS
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
@@ -93,6 +95,35 @@ async def wait_for_result(appdb: AppDb, sn: str, **members: object) -> None:
         return folder is not None and all(getattr(folder, name) == value for name, value in members.items())
 
     await wait_until(await is_there() async for _ in polls())
+
+
+async def test_folder_on_a_drive_that_does_not_answer_takes_no_thread_of_others(
+    running: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sweep waits in a thread of its own, also where a person has changed its settings meanwhile."""
+    appdb, path = running.appdb, running.path
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    entered, released = threading.Event(), threading.Event()
+
+    def wait_at_drive(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
+        if folder.parent.name == "drive":
+            entered.set()
+            released.wait(60)
+        return scan_folder(folder, marks)
+
+    monkeypatch.setattr(folder_sweep, "scan_folder", wait_at_drive)
+    try:
+        for name in ("a", "b"):
+            await appdb.swept_folders.put("FUSION", SweptFolder(path=str(path / "drive" / name)))
+            await wait_until(entered.is_set)
+            entered.clear()
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: 1) == 1
+        write_old(path / "3CX" / "cdr-1.log", load(OUTBOUND))
+        await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "3CX")))
+        await wait_for_result(appdb, "3CX", stored=1)
+    finally:
+        released.set()
 
 
 async def test_files_of_each_pbx_are_stored_and_moved_as_they_come(running: Sweeps) -> None:

@@ -229,6 +229,40 @@ async def test_sweep_rows_of_cdr_files_are_stored_once(tmp_path: Path, monkeypat
     assert sorted(path.name[:3] for path in target.iterdir()) == ["cdr", "cdr", "cmr"]
 
 
+async def test_sweep_rows_that_are_written_after_their_file_was_moved_are_stored(tmp_path: Path) -> None:
+    """An upload that stood still for longer than it takes to count as ended."""
+    intake, folder, target = RowIntake(), tmp_path / "in", tmp_path / "stored"
+    folder.mkdir()
+    lines = CDR_FILE.splitlines(keepends=True)
+    path = put(folder, "cdr_1", b"".join(lines[:-1]))
+    sweeper = FolderSweeper(dialect=CUCM, ingest=intake.ingest, now_us=lambda: round(NOW * 1_000_000), target=target)
+    with path.open("ab") as upload:
+        await sweeper.sweep(folder)
+        assert not path.exists()
+        known_count = len(intake.keys)
+        upload.write(lines[-1])
+    put(target, "cdr_1", CDR_FILE)
+    assert (await sweeper.sweep(folder)).new == 1
+    assert len(intake.keys) == known_count + 1
+    assert [file.read_bytes() for file in target.iterdir()] == [CDR_FILE]
+
+
+async def test_sweep_looks_at_moved_files_for_some_minutes(tmp_path: Path, intake: Intake) -> None:
+    leg = bodies("s01")[0]
+    path, target = put(tmp_path, "a.cdr.json", leg), tmp_path / "sent"
+    now = NOW
+    sweeper = FolderSweeper(
+        dialect=FREESWITCH, ingest=intake.ingest, now_us=lambda: round(now * 1_000_000), target=target
+    )
+    await sweeper.sweep(tmp_path)
+    now += folder_files.MOVED_SECONDS + 1
+    await sweeper.sweep(tmp_path)
+    with (target / path.name).open("ab") as file:
+        file.write(b" ")
+    assert await sweeper.sweep(tmp_path) == SweepTotals()
+    assert not path.exists()
+
+
 async def test_sweep_cdr_file_that_is_too_large_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_sweep, "ROWS_FILE_BYTES_MAX", len(CDR_FILE) - 1)
     intake = RowIntake()

@@ -134,6 +134,18 @@ async def test_sweep_file_that_was_written_anew_is_read_from_its_begin(files: Fi
     assert (await sweeper.sweep(files.folder)).new == 1
 
 
+async def test_sweep_line_that_is_appended_after_its_file_was_moved_is_stored(files: Files) -> None:
+    path = files.write("cdr.log", load(OUTBOUND))
+    sweeper = files.sweeper(files.target)
+    with path.open("ab") as file:
+        assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=1, new=1)
+        file.write(load(QUEUE))
+    moved_path = files.target / "cdr.log"
+    os.utime(moved_path, (NOW - 60, NOW - 60))
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=2, new=1)
+    assert (path.exists(), moved_path.read_bytes()) == (False, load(OUTBOUND) + load(QUEUE))
+
+
 async def test_sweep_line_that_is_appended_while_its_file_is_moved_is_stored(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:

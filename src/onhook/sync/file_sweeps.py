@@ -1,16 +1,18 @@
 """Sweeps of the folders in which PBXs leave files, as a service: each folder in a task of its own.
 
-Invariants: a folder that cannot be read stops no other one. A file is stored before it is noted as read. What became of
-the files is stored when it changes, and at times, so that a person sees that the folder is read.
+Invariants: a folder that cannot be read, or whose drive does not answer, stops nothing else. A file is stored before
+it is noted as read. What became of the files is stored when it changes, and at times, so that a person sees that the
+folder is read.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 import msgspec
 
@@ -85,6 +87,14 @@ class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
     target: str
 
 
+class _SweeperOptions(TypedDict):
+    """What both kinds of sweepers have in common."""
+
+    now_us: Callable[[], int]
+    target: Path | None
+    executor: Executor | None
+
+
 class _SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     stored: int = 0
     unreadable: int = 0
@@ -92,17 +102,24 @@ class _SweepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_sweeper(
-    dialect: Dialect, sender: RegisteredPbx, *, ingestor: Ingestor, clock: Clock, target: Path | None
+    dialect: Dialect,
+    sender: RegisteredPbx,
+    *,
+    ingestor: Ingestor,
+    clock: Clock,
+    target: Path | None,
+    executor: Executor | None = None,
 ) -> LineFileSweeper | FolderSweeper:
     """Return the sweeper of a PBX. Raises `UsageError` where it leaves no files."""
+    options: _SweeperOptions = {"now_us": clock.microseconds, "target": target, "executor": executor}
 
     async def ingest(body: bytes) -> Verdict:
         return await ingestor.ingest(sender, body, SWEEP)
 
     if isinstance(dialect, LineDialect):
-        return LineFileSweeper(dialect=dialect, ingest=ingest, now_us=clock.microseconds, target=target)
+        return LineFileSweeper(dialect=dialect, ingest=ingest, **options)
     if isinstance(dialect, LegDialect):
-        return FolderSweeper(dialect=dialect, ingest=ingest, now_us=clock.microseconds, target=target)
+        return FolderSweeper(dialect=dialect, ingest=ingest, **options)
     raise UsageError(
         _("a {dialect} PBX leaves no files", dialect=sender.dialect), hint=_("`onhook import` reads a call file")
     )
@@ -159,20 +176,30 @@ class FileSweepManager:
         await self._run_leased(f"files:{sn}", partial(self._run_with_restart, spec))
 
     async def _run_with_restart(self, spec: SweepSpec) -> None:
-        while True:
-            try:
-                await self._sweep_again_and_again(spec)
-            except Exception:  # noqa: BLE001 - an error of one PBX must not stop the others
-                self._log.exception("the sweep of a folder failed unexpectedly", extra={"sn": spec.sn})
-            raise_if_cancelled()
-            await asyncio.sleep(RESTART_SECONDS)
+        """Sweep a folder in a thread of its own: at a network drive that does not answer it waits for ever."""
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sweep")
+        try:
+            while True:
+                try:
+                    await self._sweep_again_and_again(spec, executor)
+                except Exception:  # noqa: BLE001 - an error of one PBX must not stop the others
+                    self._log.exception("the sweep of a folder failed unexpectedly", extra={"sn": spec.sn})
+                raise_if_cancelled()
+                await asyncio.sleep(RESTART_SECONDS)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _sweep_again_and_again(self, spec: SweepSpec) -> None:
+    async def _sweep_again_and_again(self, spec: SweepSpec, executor: Executor | None = None) -> None:
         log = TransitionLog(self._log, begins="cannot read the files of a PBX", ends="files of the PBX are read again")
         sender = RegisteredPbx(sn=spec.sn, dialect=spec.dialect)
         target = Path(spec.target) if spec.target else None
         sweeper: FileSweeper = create_sweeper(
-            dialects()[spec.dialect], sender, ingestor=self._ingestor, clock=self._clock, target=target
+            dialects()[spec.dialect],
+            sender,
+            ingestor=self._ingestor,
+            clock=self._clock,
+            target=target,
+            executor=executor,
         )
         sweeper.restore(await self._load_files(spec))
         stored_result, stored_at = None, 0.0

@@ -7,6 +7,7 @@ Invariants: links and pipes are not followed. A file that is moved replaces no o
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -27,6 +28,12 @@ UNCHANGED_FILES_MAX: Final = 500_000
 MOVED_NAMES_MAX: Final = 1_000
 """Moved files of one name, such as those of a log of each day."""
 
+
+MOVED_SECONDS: Final = 600.0
+"""A PBX, or an upload, that stands still for longer in the middle of a file has ended."""
+
+MOVED_FILES_MAX: Final = 10_000
+"""Moved files that are looked at with each sweep: some 0.1 seconds."""
 
 INODE_MASK: Final = 2**63 - 1
 """What a database stores of a number on the disk: some network file systems use more bits."""
@@ -204,6 +211,32 @@ def move_files(paths: Sequence[Path], target: Path) -> list[Path]:
             location=str(target),
             hint=_("name a folder of the same file system that you may write to"),
         ) from error
+
+
+class MovedFiles:
+    """Files that were moved lately: one to which its PBX goes on writing is moved back, and is read again."""
+
+    def __init__(self) -> None:
+        self._files: deque[tuple[float, Path, Path, FileMark]] = deque(maxlen=MOVED_FILES_MAX)
+
+    def add(self, paths: Sequence[Path], moved_paths: Sequence[Path], marks: Sequence[FileMark], now: float) -> None:
+        """Note files with the marks that they had when they were read. `now` is in seconds."""
+        self._files.extend(
+            (now, path.parent, moved_path, mark)
+            for path, moved_path, mark in zip(paths, moved_paths, marks, strict=True)
+        )
+
+    def return_changed(self, now: float) -> None:
+        """Move back what has grown since it was read. Raises `UsageError`."""
+        files, self._files = self._files, deque(maxlen=MOVED_FILES_MAX)
+        for moved_at, folder, path, mark in files:
+            current_mark = find_mark(path)
+            if current_mark is None or current_mark.inode != mark.inode:
+                continue
+            if current_mark.size > mark.size:
+                move_files([path], folder)
+            elif abs(now - moved_at) < MOVED_SECONDS:
+                self._files.append((moved_at, folder, path, mark))
 
 
 def _move_file(path: Path, target: Path) -> Path:

@@ -2,15 +2,18 @@
 FreeSWITCH; or the rows of many calls, as a CUCM delivers them.
 
 Invariants: a file is stored before it is moved. It is stored once, whatever its name, and however often the folder is
-swept: the ledger recognises its content. A file that is being written, or is no event, is left where it is.
+swept: the ledger recognises its content. A file that is being written, or is no event, is left where it is; one that is
+written on after it was moved is moved back. Files are read and moved in threads of `executor`: those of a network drive
+that does not answer wait for ever.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,6 +26,7 @@ from onhook.sync.folder_files import (
     FileChanges,
     FileMark,
     FileMemory,
+    MovedFiles,
     find_mark,
     mark_of,
     move_files,
@@ -42,6 +46,8 @@ FILES_AT_ONCE: Final = 200
 
 ROWS_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a file with the rows of many calls, which is read alone: an hour of a busy PBX."""
+
+ResultT = TypeVar("ResultT")
 
 _MICROSECONDS = 1_000_000
 ACCEPTED_VERDICTS: Final = frozenset({"stored", "duplicate", "deleted"})
@@ -80,7 +86,13 @@ class FolderSweeper:
     """
 
     def __init__(
-        self, *, dialect: LegDialect, ingest: Ingest, now_us: Callable[[], int], target: Path | None = None
+        self,
+        *,
+        dialect: LegDialect,
+        ingest: Ingest,
+        now_us: Callable[[], int],
+        target: Path | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.totals = SweepTotals()
         self._dialect = dialect
@@ -88,6 +100,8 @@ class FolderSweeper:
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
+        self._executor = executor
+        self._moved_files = MovedFiles()
         self._marks: dict[str, FileMark] = {}
         self._unreadable: set[str] = set()
         self._memory = FileMemory()
@@ -116,7 +130,7 @@ class FolderSweeper:
         written.
         """
         self.totals, self._error = SweepTotals(), None
-        paths = await asyncio.to_thread(self._list_changed, folder)
+        paths = await self._run(self._list_changed, folder)
         step = 1 if self._file_dialect is not None else FILES_AT_ONCE
         for start in range(0, len(paths), step):
             self.totals += await self._sweep_files(paths[start : start + step])
@@ -124,8 +138,12 @@ class FolderSweeper:
             raise self._error
         return self.totals
 
+    def _run(self, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
     def _list_changed(self, folder: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
+        self._moved_files.return_changed(self._now_us() / _MICROSECONDS)
         paths, unchanged, _written_at = scan_folder(folder, self._marks)
         for name in self._marks.keys() - unchanged:
             self._memory.remove(name)
@@ -134,13 +152,13 @@ class FolderSweeper:
         return paths
 
     async def _sweep_files(self, paths: Sequence[Path]) -> SweepTotals:
-        files = await asyncio.to_thread(self._read_files, paths)
+        files = await self._run(self._read_files, paths)
         results = await self._ingest_files(files.bodies)
         accepted_paths = [path for path, verdict in results.items() if verdict in ACCEPTED_VERDICTS]
         self._error = self._error or files.error
         self._note(files.marks, accepted_paths)
         if self._target is not None:
-            await asyncio.to_thread(self._move, accepted_paths, files.marks, self._target)
+            await self._run(self._move, accepted_paths, files.marks, self._target)
         return _count(files, len(paths), results)
 
     async def _ingest_files(self, bodies: Mapping[Path, bytes]) -> Mapping[Path, Verdict]:
@@ -156,7 +174,7 @@ class FolderSweeper:
         """
         rows = iter(dialect.split_file(content))
         is_new = False
-        while bodies := await asyncio.to_thread(lambda: list(islice(rows, INGEST_BATCH_SIZE))):
+        while bodies := await self._run(lambda: list(islice(rows, INGEST_BATCH_SIZE))):
             verdicts = await ingest_with_retry(self._ingest, bodies, attempts_max=BACKFILL_ATTEMPTS_MAX)
             is_new = is_new or not {"duplicate", "deleted"}.issuperset(verdicts)
         return "stored" if is_new else "duplicate"
@@ -174,7 +192,10 @@ class FolderSweeper:
     def _move(self, paths: Sequence[Path], marks: Mapping[Path, FileMark], target: Path) -> None:
         """Move files but those that were written anew since they were read: the next sweep reads them."""
         try:
-            move_files([path for path in paths if find_mark(path) == marks[path]], target)
+            unchanged = [path for path in paths if find_mark(path) == marks[path]]
+            now = self._now_us() / _MICROSECONDS
+            self._moved_files.add(unchanged, move_files(unchanged, target), [marks[path] for path in unchanged], now)
+            self._moved_files.return_changed(now)
         except UsageError as error:
             self._error = self._error or error
 

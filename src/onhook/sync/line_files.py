@@ -1,16 +1,18 @@
 """Files of lines that a PBX leaves, one call in each line: a file for each call, or one to which lines are appended.
 
 Invariants: a file is stored before it is moved, and moved only if all of its lines are stored. A line is stored once,
-whatever its file, and however often that is read: the ledger recognises it. A line that may go on is left out: the last
-one of a file, without its end, counts only once the PBX writes another file, or has left this one alone for a week.
+whatever its file, and however often that is read: the ledger recognises it. A file that is written on after it was
+moved is moved back. A line that may go on is left out: the last one of a file, without its end, counts only once the
+PBX writes another file, or has left this one alone for a week.
 """
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +26,7 @@ from onhook.sync.folder_files import (
     FileChanges,
     FileMark,
     FileMemory,
+    MovedFiles,
     mark_of,
     move_files,
     open_file,
@@ -43,6 +46,8 @@ COMPARED_BYTES: Final = 1024
 
 UNENDED_SECONDS: Final = 7 * 86_400.0
 """A PBX that collects what it writes may end a line with the next calls: after a weekend, or holidays."""
+
+ResultT = TypeVar("ResultT")
 
 _MICROSECONDS = 1_000_000
 
@@ -87,13 +92,21 @@ class LineFileSweeper:
     """
 
     def __init__(
-        self, *, dialect: LineDialect, ingest: Ingest, now_us: Callable[[], int], target: Path | None = None
+        self,
+        *,
+        dialect: LineDialect,
+        ingest: Ingest,
+        now_us: Callable[[], int],
+        target: Path | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.totals = LineTotals()
         self._dialect = dialect
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
+        self._executor = executor
+        self._moved_files = MovedFiles()
         self._states: dict[str, _FileState] = {}
         """By the names of files: all are in one folder."""
         self._memory = FileMemory()
@@ -126,7 +139,7 @@ class LineFileSweeper:
         """
         self.totals = LineTotals()
         first_error: UsageError | None = None
-        for file_path in await asyncio.to_thread(self._list_changed, path):
+        for file_path in await self._run(self._list_changed, path):
             try:
                 await self._sweep_file(file_path)
             except UsageError as error:
@@ -135,8 +148,12 @@ class LineFileSweeper:
             raise first_error
         return self.totals
 
+    def _run(self, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
     def _list_changed(self, path: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
+        self._moved_files.return_changed(self._now_us() / _MICROSECONDS)
         if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
             self._written_ns = {}
             return [path]
@@ -156,7 +173,7 @@ class LineFileSweeper:
 
     async def _store_file(self, path: Path) -> None:
         """Store the new lines of a file. Raises `OSError` too."""
-        file, status = await asyncio.to_thread(_open, path)
+        file, status = await self._run(_open, path)
         with file:
             totals, state = await self._read(path, file, status, self._states.get(path.name))
         self.totals += totals
@@ -183,12 +200,12 @@ class LineFileSweeper:
         """Store the lines of a file behind those that were read already; return how far it was read. A file that may
         still be written, or of which the last line may go on, has no mark: it is read again.
         """
-        state = await asyncio.to_thread(_find_state, file, earlier)
+        state = await self._run(_find_state, file, earlier)
         seconds = abs(self._now_us() / _MICROSECONDS - status.st_mtime)
         reader = _LineReader(file, state.offset, flushes=self._is_final(path, status, seconds))
         totals = LineTotals(files=1)
         unreadable_ended = state.unreadable_ended
-        while (lines := await asyncio.to_thread(reader.read)) is not None:
+        while (lines := await self._run(reader.read)) is not None:
             stored = await self._store(lines)
             totals += stored
             unreadable_ended += 0 if reader.is_at_rest else stored.unreadable
@@ -198,7 +215,7 @@ class LineFileSweeper:
         return totals, _FileState(
             mark=NO_MARK if is_recent else mark_of(status),
             offset=reader.offset,
-            digest=await asyncio.to_thread(_compute_digest, file, reader.offset),
+            digest=await self._run(_compute_digest, file, reader.offset),
             unreadable_ended=unreadable_ended,
             unreadable_rest=state.unreadable_ended + totals.unreadable - unreadable_ended,
         )
@@ -213,17 +230,23 @@ class LineFileSweeper:
         on is moved back. Where it cannot be moved, the next sweep tries again.
         """
         self._remember(path.name, msgspec.structs.replace(state, mark=NO_MARK))
-        (moved_path,) = await asyncio.to_thread(move_files, [path], target)
+        (moved_path,) = await self._run(move_files, [path], target)
         self._forget(path.name)
-        file, status = await asyncio.to_thread(_open, moved_path)
+        file, status = await self._run(_open, moved_path)
         with file:
             if status.st_size == state.mark.size:
+                self._note_moved(path, moved_path, state.mark)
                 return
             totals, moved_state = await self._read(moved_path, file, status, state)
         is_ended = moved_state.offset == status.st_size
         self.totals += msgspec.structs.replace(totals, files=0, recent=int(not is_ended))
-        if not is_ended:
-            await asyncio.to_thread(move_files, [moved_path], path.parent)
+        if is_ended:
+            self._note_moved(path, moved_path, mark_of(status))
+        else:
+            await self._run(move_files, [moved_path], path.parent)
+
+    def _note_moved(self, path: Path, moved_path: Path, mark: FileMark) -> None:
+        self._moved_files.add([path], [moved_path], [mark], self._now_us() / _MICROSECONDS)
 
     async def _store(self, lines: Sequence[bytes]) -> LineTotals:
         call_lines = [line for line in lines if self._dialect.is_line(line)]

@@ -353,6 +353,44 @@ def test_files_data_directory_is_refused(tmp_path: Path, path: str) -> None:
         open_destination(DestinationSpec(kind="files", url=f"file://{tmp_path / path}"), ())
 
 
+async def test_files_drive_that_does_not_answer_ends_with_the_time_out(
+    server: FilesKindServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is looked at in the thread of the destination alone."""
+    released = threading.Event()
+    resolve = Path.resolve
+    threads: list[threading.Thread] = []
+
+    def wait_and_resolve(path: Path, strict: bool = False) -> Path:
+        threads.append(threading.current_thread())
+        released.wait(20)
+        return resolve(path, strict)
+
+    monkeypatch.setattr(Path, "resolve", wait_and_resolve)
+    settings = server.settings | {"timeout_seconds": 0.5}
+    try:
+        client = open_client(settings)
+        (result,) = await client.send([notification(settings, record())])
+        assert (result.outcome, result.detail) == ("unreachable", "not written within 0.5 seconds")
+        assert threads
+        assert threading.main_thread() not in threads
+    finally:
+        released.set()
+    await client.close()
+
+
+async def test_files_data_directory_behind_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    client = destination_opener(Config(data=tmp_path / "data"))(
+        DestinationSpec(kind="files", url=f"file://{tmp_path}/link"), ()
+    )
+    (result,) = await client.send([Notification("test-1", client.format_test_payload(), 0, is_test=True)])
+    assert (result.outcome, "is the data directory" in result.detail) == ("unreachable", True)
+    await client.close()
+    assert not list((tmp_path / "data").iterdir())
+
+
 def test_files_docs_name_each_format_and_member_of_the_manifest() -> None:
     page = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
     assert all(f"`{name}`" in page for name in FORMATS)

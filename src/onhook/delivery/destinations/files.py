@@ -6,6 +6,7 @@ behind it.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -32,10 +33,11 @@ CLOSE_SECONDS_MAX = 1.0
 class FilesClient:
     """See `contract.DestinationClient`."""
 
-    def __init__(self, spec: DestinationSpec, path: Path) -> None:
+    def __init__(self, spec: DestinationSpec, path: Path, data_path: Path) -> None:
         fields: FilesFields = decode_fields(spec, FilesFields)
         self._spec = spec
         self._path = path
+        self._data_path = data_path
         self._files = RowFiles(spec, fields)
         self.limits = self._files.limits
         self._folder = FilesFolder(path / spec.notifies_of, ids_max=self._files.ids_max)
@@ -83,6 +85,8 @@ class FilesClient:
     def _write(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         if not self._path.is_dir():
             raise OSError(_("there is no folder {path}", path=self._path))
+        if _is_or_has(self._path.resolve(), self._data_path.resolve()):  # by a link
+            raise OSError(_data_directory_error(self._path))
         if notifications[0].is_test:
             return [self._try_out(notifications[0])]
         try:
@@ -106,15 +110,24 @@ class FilesClient:
 
 
 def open_client(config: Config, spec: DestinationSpec, _secrets: Sequence[str]) -> FilesClient:
-    """Open a folder; the secrets are for other kinds. Raises `UsageError` for one of Onhook's own."""
-    path, data_path = Path(unquote(urlsplit(spec.url).path)).resolve(), config.data.resolve()
-    if path == data_path or data_path in path.parents or path in data_path.parents:
-        raise UsageError(
-            _("{path} is the data directory, or contains it", path=path),
-            location="url",
-            hint=_("make a folder that has nothing else in it"),
-        )
-    return FilesClient(spec, path)
+    """Open a folder; the secrets are for other kinds. Raises `UsageError` for one of Onhook's own, by their names: a
+    network drive that does not answer must not be looked at here.
+    """
+    names = unquote(urlsplit(spec.url).path), config.data
+    path, data_path = (Path(os.path.abspath(name)) for name in names)  # noqa: PTH100 - `resolve` looks at the drive
+    if _is_or_has(path, data_path):
+        hint = _("make a folder that has nothing else in it")
+        raise UsageError(_data_directory_error(path), location="url", hint=hint)
+    return FilesClient(spec, path, data_path)
+
+
+def _is_or_has(path: Path, data_path: Path) -> bool:
+    """Return whether a folder is the data directory, is in it, or contains it."""
+    return path == data_path or data_path in path.parents or path in data_path.parents
+
+
+def _data_directory_error(path: Path) -> str:
+    return _("{path} is the data directory, or contains it", path=path)
 
 
 def _retrieve_error(work: asyncio.Future[Sequence[DeliveryResult]]) -> None:
