@@ -13,7 +13,7 @@ from onhook.appdb.delivery_rows import UNDELIVERED_MAX, Backlog, DeliveryCommit
 from onhook.delivery.ack_window import AckWindow
 from onhook.delivery.commit_batch import CommitPlanner, StreamProgress
 from onhook.delivery.delivery_rules import DeliveryRules
-from onhook.delivery.destinations.contract import Outcome
+from onhook.delivery.destinations.contract import Outcome, not_attempted
 from onhook.delivery.endpoint_health import DOWN_AFTER_FAILURES, EndpointHealth, EndpointState
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
@@ -139,6 +139,18 @@ def test_delivery_rules_notification_throttled_too_often_is_stored(harness: Rule
         assert harness.queues.ready_count == 1
         harness.end("throttled", 1)
     assert [row.seq for row in harness.build_commit().new_deliveries] == [1]
+
+
+def test_delivery_rules_notification_that_a_batch_left_out_counts_against_nothing(harness: RulesHarness) -> None:
+    """However many there are, and however often: the endpoint has answered."""
+    harness.enqueue(1)
+    for _ in range(2 * max(THROTTLES_MAX, DOWN_AFTER_FAILURES)):
+        notification = harness.queues.calls.pop()
+        assert notification is not None
+        assert notification.throttle_count == 0
+        harness.rules.handle_result(notification, not_attempted("the others follow"), new_attempt())
+    assert harness.endpoint.health.failures == 0
+    assert not harness.build_commit().new_deliveries
 
 
 def test_delivery_rules_throttled_delivery_is_retried_when_the_application_asked(harness: RulesHarness) -> None:

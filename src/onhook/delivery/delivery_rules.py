@@ -91,7 +91,7 @@ class DeliveryRules:
         self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
     ) -> None:
         """Requeue the notification at the front; a stored delivery is retried when the endpoint asked for it."""
-        throttle_count = notification.throttle_count + (result.outcome == "throttled")
+        throttle_count = notification.throttle_count + (result.outcome == "throttled" and not result.is_shared)
         notification = msgspec.structs.replace(notification, throttle_count=throttle_count)
         if notification.delivery_id is None:
             self._commits.batch.count_failed_attempt()

@@ -2,22 +2,26 @@
 before its socket exists. TLS names are checked against the name, not the address.
 """
 
-import asyncio
 import os
 import socket
 import ssl
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from onhook.delivery.ssrf_guard import AnyAddress, SsrfGuard, resolve_host
 from onhook.lib.certificates import create_trust
 from onhook.lib.hosts import UrlHost, parse_url_host
 from onhook.lib.messages import _
 
+NEXT_ADDRESS_SECONDS = 0.25
+"""Wait for an address before the next one is tried too (RFC 8305, 8)."""
+
 
 async def connect_guarded(url: str, default_port: int, guard: SsrfGuard) -> socket.socket:
-    """Return a non-blocking socket, connected to the first address of the URL's host that answers.
+    """Return a non-blocking socket, connected to the first address of the URL's host that answers: the next one is
+    tried beside those that have not answered yet (RFC 8305).
 
     Raises `OSError`: `PermissionError` for an address that the guard does not allow. The caller limits the time.
     """
@@ -26,17 +30,20 @@ async def connect_guarded(url: str, default_port: int, guard: SsrfGuard) -> sock
 
 async def connect_host(host: UrlHost, port: int, guard: SsrfGuard) -> socket.socket:
     """Return a socket like `connect_guarded`, connected to a host that stands in no URL."""
-    error: OSError | None = None
-    for address in await _list_addresses(host):
-        try:
-            return await _connect_address(address, port, guard)
-        except PermissionError:
-            raise
-        except OSError as address_error:
-            error = address_error
-    assert error is not None, "a host without an address raises"
-    reason = os.strerror(error.errno) if error.errno else error
-    raise OSError(_("cannot connect to {host}:{port}: {reason}", host=host.text, port=port, reason=reason)) from error
+    addresses = await _list_addresses(host)
+    for address in addresses:
+        guard.require_allowed(address)
+    try:
+        return await start_connection(
+            [_address_info(address, port) for address in addresses],
+            happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
+            interleave=1,
+            socket_factory=guard.create_socket,
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        message = _("cannot connect to {host}:{port}: {reason}", host=host.text, port=port, reason=reason)
+        raise OSError(message) from error
 
 
 async def _list_addresses(host: UrlHost) -> list[AnyAddress]:
@@ -52,15 +59,11 @@ async def _list_addresses(host: UrlHost) -> list[AnyAddress]:
     return list(addresses)
 
 
-async def _connect_address(address: AnyAddress, port: int, guard: SsrfGuard) -> socket.socket:
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    new_socket = guard.create_socket((family, socket.SOCK_STREAM, 0, "", (str(address), port)))
-    try:
-        await asyncio.get_running_loop().sock_connect(new_socket, (str(address), port))
-    except BaseException:
-        new_socket.close()
-        raise
-    return new_socket
+def _address_info(address: AnyAddress, port: int) -> AddrInfoType:
+    """Return an address as `socket.getaddrinfo` does."""
+    if address.version == 6:
+        return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port, 0, 0))
+    return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))
 
 
 def create_tls_context(ca_certificates: str) -> ssl.SSLContext:

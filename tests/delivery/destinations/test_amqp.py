@@ -206,10 +206,15 @@ async def test_amqp_queue_by_its_name_gets_messages(server: AmqpKindServer) -> N
 @needs_server
 @pytest.mark.slow
 async def test_amqp_message_without_a_queue_is_a_result(server: AmqpKindServer) -> None:
-    """It is returned, also between others."""
-    settings = server.settings | {"fields": {"routing_key": "nothing.{sn}"}}
-    results = await send(settings, notification(record()), notification(record()))
-    assert results == [("unreachable", "no queue takes the message: NO_ROUTE")] * 2
+    """It is returned, also between others: each PBX may have a queue of its own. Where all have one name, all wait."""
+    refused, reason = [notification(record()), notification(record())], "no queue takes the message: NO_ROUTE"
+    settings = server.settings | {"fields": {"routing_key": "nothing"}}
+    assert await send(settings, *refused) == [("unreachable", reason)] * 2
+    run_elsewhere(server.rabbitmq.declare_queue("S1.calls"))
+    settings = server.settings | {"fields": {"routing_key": "{sn}.calls"}}
+    assert await send(settings, *refused) == [("rejected", reason)] * 2
+    results = await send(settings, refused[0], notification(record(sn="S1")))
+    assert results == [("rejected", reason), ("accepted", "confirmed by the broker")]
 
 
 @needs_server
@@ -221,6 +226,10 @@ async def test_amqp_full_queue_is_a_result(server: AmqpKindServer) -> None:
     assert (await send(settings, notification(record())))[0][0] == "accepted"
     ((outcome, detail),) = await send(settings, notification(record()))
     assert (outcome, "a queue is full" in detail) == ("unreachable", True)
+    run_elsewhere(server.rabbitmq.declare_queue("other"))
+    settings = server.settings | {"fields": {"routing_key": "{sn}"}}
+    results = await send(settings, notification(record(sn="full")), notification(record(sn="other")))
+    assert [outcome for outcome, _detail in results] == ["rejected", "accepted"]
 
 
 @needs_server

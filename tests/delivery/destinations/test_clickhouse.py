@@ -205,7 +205,7 @@ async def test_clickhouse_batch_of_refused_values_takes_few_requests(server: Cli
     body = client.format_payload(record(call_to=REFUSED, record_id="x"))
     results = await client.send([Notification(f"refused-{number}", body, 1) for number in range(1_000)])
     await client.close()
-    assert [result.outcome for result in results[: REFUSALS_MAX + 1]] == ["rejected"] * REFUSALS_MAX + ["unreachable"]
+    assert [result.outcome for result in results[: REFUSALS_MAX + 1]] == ["rejected"] * REFUSALS_MAX + ["throttled"]
     assert len(server.requests) < 100
 
 

@@ -1,5 +1,6 @@
 """Mails as a destination, against a real mail server."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec, FieldValue, validate_spec
 from onhook.delivery.destinations.contract import Notification
-from onhook.delivery.destinations.email import DEFERRALS_MAX, SESSION_MAILS
-from onhook.delivery.destinations.email_message import describe_request
+from onhook.delivery.destinations.email import DEFERRALS_MAX, SESSION_MAILS, EmailClient
+from onhook.delivery.destinations.email_message import RenderedEvent, describe_request
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.samples import sample_operational_event
 from onhook.lib.errors import UsageError
@@ -141,9 +142,35 @@ async def test_email_digests_that_are_all_refused_end_with_the_session(server: M
     client = open_client(spec_at(server, digest_seconds=600))
     results = await client.send(notifications_of(client, *range(1, 101)))
     outcomes = [result.outcome for result in results]
-    assert (server.refusal_count, set(outcomes)) == (SESSION_MAILS, {"rejected", "unreachable"})
-    assert outcomes.index("unreachable") == outcomes.count("rejected")
-    assert all(result.is_shared for result in results if result.outcome == "unreachable")
+    assert (server.refusal_count, set(outcomes)) == (SESSION_MAILS, {"rejected", "throttled"})
+    assert outcomes.index("throttled") == outcomes.count("rejected")
+    assert all(result.is_shared for result in results if result.outcome == "throttled")
+
+
+async def test_email_templates_of_a_batch_leave_the_event_loop_to_others(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_client(spec_at(server, digest_seconds=600))
+    assert isinstance(client, EmailClient)
+    render, turns, turn = client._render, list[int](), 0
+    is_ended = False
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while not is_ended:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def render_and_note(notification: Notification) -> RenderedEvent:
+        turns.append(turn)
+        return render(notification)
+
+    monkeypatch.setattr(client, "_render", render_and_note)
+    task = asyncio.create_task(take_turns())
+    await client.send(notifications_of(client, *range(1, 51)))
+    is_ended = True
+    await task
+    assert len(set(turns)) == len(turns) == 50
 
 
 async def test_email_batch_is_one_session_and_a_refused_mail_fails_alone(server: MailServer) -> None:

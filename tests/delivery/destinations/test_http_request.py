@@ -80,6 +80,13 @@ def test_request_invalid_template_is_refused_when_set(fields: dict[str, Any], lo
     assert error in str(raised.value)
 
 
+def test_request_path_that_makes_no_url_is_refused_when_set() -> None:
+    """Behind a host it is a port that no address has."""
+    spec = msgspec.structs.replace(make_spec(request_path="&:99999"), url="https://api.example.com")
+    with pytest.raises(UsageError, match="not the path of a URL: '&:99999'"):
+        check_kind(spec)
+
+
 def test_request_invalid_header_is_refused_when_set() -> None:
     spec = msgspec.structs.replace(make_spec(), headers={"X-Key": "{{ key }}"})
     with pytest.raises(UsageError, match="no variable key"):

@@ -1,9 +1,12 @@
 """Kafka as a destination, against the mock cluster of librdkafka: the protocol of a cluster, without its storage."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -19,6 +22,8 @@ from tests.waiting import wait_until
 BROKERS, PARTITIONS = 3, 4
 POLL_SECONDS = 0.01
 METADATA_SECONDS = 10.0
+UNKNOWN_TOPIC = 3
+"""Error of the protocol: UNKNOWN_TOPIC_OR_PARTITION."""
 
 
 class MockCluster:
@@ -46,6 +51,28 @@ class MockCluster:
         )
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
         return consumer
+
+
+class LimitedCluster:
+    """A cluster of one broker that has no topic of some names: what the library does not offer to Python."""
+
+    def __init__(self, *missing_topics: str) -> None:
+        (path,) = Path(confluent_kafka.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka-*")
+        self._library = ctypes.CDLL(str(path))
+        for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_handle_mock_cluster"):
+            getattr(self._library, name).restype = ctypes.c_void_p
+        self._library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+        conf, reason = ctypes.c_void_p(self._library.rd_kafka_conf_new()), ctypes.create_string_buffer(512)
+        for setting, value in ((b"test.mock.num.brokers", b"1"), (b"log_level", b"0")):
+            self._library.rd_kafka_conf_set(conf, setting, value, reason, 512)
+        self._handle = ctypes.c_void_p(self._library.rd_kafka_new(0, conf, reason, 512))
+        cluster = ctypes.c_void_p(self._library.rd_kafka_handle_mock_cluster(self._handle))
+        for topic in missing_topics:
+            self._library.rd_kafka_mock_topic_set_error(cluster, topic.encode(), UNKNOWN_TOPIC)
+        self.url = f"kafka://{self._library.rd_kafka_mock_cluster_bootstraps(cluster).decode()}"
+
+    def stop(self) -> None:
+        self._library.rd_kafka_destroy(self._handle)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +164,21 @@ async def test_kafka_record_that_is_too_large_fails_alone(server: KafkaKindServe
     large = notification(record(call_from="x" * 1_100_000))
     results = await send(server.settings, notification(record()), large, notification(record()))
     assert [outcome for outcome, _detail in results] == ["accepted", "rejected", "accepted"]
+
+
+async def test_kafka_topic_that_is_missing_fails_alone() -> None:
+    """What is sent beside it is stored, and said to be; where all have this topic, all wait."""
+    cluster = LimitedCluster("missing")
+    refused, stored = notification(record(sn="missing")), [notification(record(sn="S1")) for _ in range(3)]
+    settings = {"kind": "kafka", "url": cluster.url, "allow_private": True, "fields": {"topic": "{sn}"}}
+    try:
+        results = await send(settings, stored[0], refused, *stored[1:])
+        assert results[1] == ("rejected", "the cluster has no topic missing")
+        assert [outcome for outcome, _detail in results] == ["accepted", "rejected", "accepted", "accepted"]
+        settings["fields"] = {"topic": "missing"}
+        assert await send(settings, refused) == [("unreachable", "the cluster has no topic missing")]
+    finally:
+        cluster.stop()
 
 
 async def test_kafka_brokers_that_the_cluster_names_are_guarded(server: KafkaKindServer) -> None:

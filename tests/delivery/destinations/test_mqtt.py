@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt import MQTTException
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from onhook.delivery.destinations import mqtt
 from tests.delivery.destinations.broker_contract import BrokerContract, notification, send
 from tests.delivery.destinations.broker_servers import (
     USER,
@@ -166,6 +168,26 @@ async def test_mqtt_topic_that_is_forbidden_fails_alone(server: MqttKindServer) 
     settings = server.settings | {"fields": {"topic": "{sn}/calls"}}
     results = await send(settings, notification(record(sn="t")), notification(record(sn="other")))
     assert results == [("accepted", "confirmed by the broker"), ("rejected", "Not authorized")]
+
+
+@pytest.mark.parametrize("error", [ValueError("no topic"), MQTTException("no connection")])
+async def test_mqtt_message_that_the_library_refuses_keeps_the_outcomes_before_it(
+    server: MqttKindServer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    publish = Client.publish
+    count = 0
+
+    def refuse_second(client: Client, *arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise error
+        return publish(client, *arguments, **options)
+
+    monkeypatch.setattr(mqtt, "WINDOW_MESSAGES_MAX", 1)
+    monkeypatch.setattr(Client, "publish", refuse_second)
+    results = await send(server.settings, notification(record()), notification(record()))
+    assert results == [("accepted", "confirmed by the broker"), ("unreachable", str(error))]
 
 
 async def test_mqtt_message_without_a_reader_is_accepted(server: MqttKindServer) -> None:

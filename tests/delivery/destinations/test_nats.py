@@ -12,7 +12,7 @@ import nats.js.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig
 
 from tests.delivery.destinations.broker_contract import BrokerContract, notification, send
 from tests.delivery.destinations.broker_servers import (
@@ -26,7 +26,7 @@ from tests.delivery.destinations.broker_servers import (
     run_elsewhere,
     unverified_context,
 )
-from tests.delivery.destinations.contract import DISPATCHER_TESTS, REFUSED_BYTES, DestinationContract
+from tests.delivery.destinations.contract import DISPATCHER_TESTS, REFUSED_BYTES, DestinationContract, open_client
 from tests.delivery.harness import SECRET
 from tests.factories import record
 from tests.server_certificates import create_server_certificate
@@ -185,6 +185,52 @@ async def test_nats_subject_without_a_stream_is_a_result(server: NatsKindServer)
     settings = server.settings | {"fields": {"subject": "elsewhere"}}
     results = await send(settings, notification(record()))
     assert results == [("unreachable", "no stream of the server has this subject")]
+
+
+@pytest.mark.parametrize(
+    ("sn", "reason"),
+    [("elsewhere", "no stream of the server has this subject"), ("forbidden", "permissions violation")],
+)
+async def test_nats_subject_of_a_pbx_that_is_refused_fails_alone(server: NatsKindServer, sn: str, reason: str) -> None:
+    """The others are stored, by the same connection; also where all of a batch are refused."""
+    settings = server.settings | {"fields": {"subject": "{sn}.calls"}}
+    refused, stored = notification(record(sn=sn)), notification(record(sn="onhook"))
+    client = open_client(settings, SECRET)
+    try:
+        results = [*await client.send([refused, stored, refused]), *await client.send([refused, refused])]
+    finally:
+        await client.close()
+    assert [result.outcome for result in results] == ["rejected", "accepted", "rejected", "rejected", "rejected"]
+    assert {result.is_shared for result in results} == {False}
+    assert all(reason in result.detail.lower() for result in results if result.outcome == "rejected")
+
+
+async def test_nats_message_without_a_confirmation_keeps_those_of_others(server: NatsKindServer) -> None:
+    """As of a stream whose servers have no leader: here a subscriber gets it, and no stream."""
+    client = await server.server.connect()
+    await client.subscribe("mute.calls")
+    await client.flush()
+    settings = server.settings | {"fields": {"subject": "{sn}.calls"}, "timeout_seconds": 1.0}
+    results = await send(settings, notification(record(sn="mute")), notification(record(sn="onhook")))
+    assert results == [("rejected", "no response within 1 seconds"), ("accepted", "stored in the stream calls")]
+    await client.close()
+
+
+async def test_nats_full_stream_of_one_pbx_fails_alone(server: NatsKindServer) -> None:
+    async def add_stream() -> None:
+        client = await server.server.connect()
+        config = StreamConfig(name="full", subjects=["full.calls"], max_msgs=1, discard=DiscardPolicy.NEW)
+        await client.jetstream().add_stream(config)
+        await client.close()
+
+    run_elsewhere(add_stream())
+    full, stored = notification(record(sn="full")), notification(record(sn="onhook"))
+    settings = server.settings | {"fields": {"subject": "{sn}.calls"}}
+    assert [outcome for outcome, _detail in await send(settings, full)] == ["accepted"]
+    results = await send(settings, notification(record(sn="full")), stored)
+    assert results == [("rejected", "maximum messages exceeded"), ("accepted", "stored in the stream calls")]
+    only_full = server.settings | {"fields": {"subject": "full.calls"}}
+    assert await send(only_full, notification(record())) == [("unreachable", "maximum messages exceeded")]
 
 
 async def test_nats_subject_that_is_forbidden_is_a_result_at_once(server: NatsKindServer) -> None:

@@ -18,10 +18,10 @@ from tests.delivery.destinations.broker_servers import (
     read_durations,
 )
 from tests.delivery.destinations.contract import DISPATCHER_TESTS, DestinationContract, open_client
-from tests.delivery.harness import SECRET
-from tests.factories import record
+from tests.delivery.harness import SECRET, open_delivery_harness
+from tests.factories import call, record
 from tests.server_certificates import create_server_certificate
-from tests.waiting import wait_until
+from tests.waiting import polls, wait_until
 
 SERVER = find_program("redis-server")
 pytestmark = pytest.mark.skipif(not SERVER, reason="Redis is not installed: apt-get install redis-server")
@@ -128,6 +128,38 @@ async def test_redis_key_that_is_no_stream_is_a_result(server: RedisKindServer) 
     results = await send(server.settings, notification(record()), notification(record()))
     assert [outcome for outcome, _detail in results] == ["unreachable"] * 2
     assert "wrong kind of value" in results[0][1]
+
+
+async def test_redis_stream_of_one_pbx_that_is_refused_fails_alone(server: RedisKindServer) -> None:
+    """It is no stream, or the user may not use it."""
+    server.redis.set(f"{server.stream}.text", "text")
+    user: dict[str, Any] = {"enabled": True, "passwords": ["+pbx-password"], "commands": ["+xadd", "+select"]}
+    server.redis.acl_setuser("pbx", **user, reset_keys=True, keys=[f"{server.stream}.*"])
+    settings = server.settings | {"url": f"redis://pbx@127.0.0.1:{server.process.port}/{DATABASE}"}
+    settings["fields"] = {"stream": server.stream + ".{sn}"}
+    results = await send(settings, *(notification(record(sn=sn)) for sn in ("text", "S1")), secrets=["pbx-password"])
+    assert [outcome for outcome, _detail in results] == ["rejected", "accepted"]
+    assert "wrong kind of value" in results[0][1]
+    settings["fields"] = {"stream": "{sn}.calls"}
+    server.redis.acl_setuser("pbx", **user, reset_keys=True, keys=["allowed.*"])
+    results = await send(settings, *(notification(record(sn=sn)) for sn in ("S1", "allowed")), secrets=["pbx-password"])
+    assert [outcome for outcome, _detail in results] == ["rejected", "accepted"]
+    assert "ermissions to access" in results[0][1]
+
+
+async def test_redis_refused_messages_do_not_hold_back_others(server: RedisKindServer, tmp_path: Path) -> None:
+    """Also where they are all that is there for many attempts."""
+    server.redis.set(f"{server.stream}.refused", "text")
+    settings = server.settings | {"fields": {"stream": server.stream + ".{sn}"}}
+    client = open_client(settings, SECRET)
+    async with open_delivery_harness(tmp_path) as harness:
+        harness.open_destination = lambda _spec, _secrets: client
+        await harness.add_destination("redis", "https://192.0.2.1/ignored")
+        await harness.put_calls(*(call(record(sn="refused")) for _ in range(2)))
+        harness.start()
+        await wait_until(len(await harness.rows("redis")) == 2 async for _ in polls())
+        await harness.put_calls(call(record(sn="S1")))
+        await wait_until(lambda: server.redis.exists(f"{server.stream}.S1") == 1)
 
 
 async def test_redis_user_logs_in_by_name(server: RedisKindServer) -> None:

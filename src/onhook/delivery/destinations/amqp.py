@@ -16,9 +16,20 @@ from pamqp.exceptions import PAMQPException
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.broker_client import BrokerClient, MessageOutcome
-from onhook.delivery.destinations.broker_message import CONTENT_TYPE, BrokerMessage, fill_name, name_pattern
-from onhook.delivery.destinations.contract import DeliveryResult
+from onhook.delivery.destinations.broker_client import (
+    BrokerClient,
+    MessageOutcome,
+    NameRefused,
+    NotConfirmed,
+)
+from onhook.delivery.destinations.broker_message import (
+    CONTENT_TYPE,
+    BrokerMessage,
+    fill_name,
+    has_names_by_call,
+    name_pattern,
+)
+from onhook.delivery.destinations.contract import LIBRARY_ERRORS, DeliveryResult
 from onhook.delivery.destinations.kinds import AmqpFields, decode_fields
 from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.ssrf_guard import create_ssrf_guard
@@ -51,15 +62,33 @@ class AmqpConnection:
         self._exchange = exchange
         self._pattern = pattern
 
-    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
-        outcomes = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
-        return [_to_outcome(outcome) for outcome in outcomes]
+    async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
+        return await asyncio.gather(*(self._publish_until(message, until) for message in messages))
 
     async def is_open(self) -> bool:
         return self._connection.is_opened and not self._channel.is_closed
 
     async def close(self) -> None:
         await self._connection.close()
+
+    async def _publish_until(self, message: BrokerMessage, until: float) -> MessageOutcome:
+        """Publish a message; return the exception that says what failed."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._publish(message)
+        except TimeoutError:
+            return NotConfirmed()
+        except PublishError as error:
+            return NameRefused(_("no queue takes the message: {reason}", reason=error.args[0]))
+        except DeliveryError:
+            reason = _("the broker does not confirm the message: a queue is full, or has failed")
+            return NameRefused(reason) if has_names_by_call(self._pattern) else Unavailable(reason)
+        except asyncio.CancelledError:
+            if not self._channel.is_closed:
+                raise
+            return Unavailable(_("the broker has closed the connection"))
+        except (*LIBRARY_ERRORS, *AmqpDriver.errors) as error:
+            return error
 
     async def _publish(self, message: BrokerMessage) -> DeliveryResult:
         properties = Basic.Properties(
@@ -112,14 +141,3 @@ def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -
     """Open an AMQP broker, with the private networks of the configuration."""
     guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
     return BrokerClient(spec, secrets, guard, AmqpDriver(spec))
-
-
-def _to_outcome(outcome: DeliveryResult | BaseException) -> MessageOutcome:
-    """Return a result, or an exception that says what failed."""
-    if isinstance(outcome, PublishError):
-        return Unavailable(_("no queue takes the message: {reason}", reason=outcome.args[0]))
-    if isinstance(outcome, DeliveryError):
-        return Unavailable(_("the broker does not confirm the message: a queue is full, or has failed"))
-    if isinstance(outcome, DeliveryResult | Exception):
-        return outcome
-    return Unavailable(_("the broker has closed the connection"))

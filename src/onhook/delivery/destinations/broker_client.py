@@ -15,8 +15,19 @@ import msgspec
 
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
-from onhook.delivery.destinations.broker_message import BrokerMessage, make_message
-from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.broker_message import (
+    BrokerMessage,
+    has_names_by_call,
+    make_message,
+    name_pattern,
+)
+from onhook.delivery.destinations.contract import (
+    DETAIL_CHARACTERS_MAX,
+    LIBRARY_ERRORS,
+    DeliveryResult,
+    Notification,
+    SendLimits,
+)
 from onhook.delivery.destinations.guarded_loop import LoopThread
 from onhook.delivery.guarded_connection import describe_connection_error
 from onhook.delivery.samples import TEST_BODY, sample_for, sample_operational_event
@@ -32,18 +43,30 @@ CLOSE_SECONDS_MAX = 1.0
 
 HIDDEN = "…"
 
-LIBRARY_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, LookupError, RuntimeError)
-"""What libraries raise beside their own errors, for lost connections and for responses that make no sense."""
+CONFIRMATION_SHARE = 0.9
+"""Of the time-out of an attempt: what the broker has said by then is not lost with what it has not said."""
 
 MessageOutcome = DeliveryResult | Exception
+
+
+class NameRefused(Unavailable):
+    """What a broker says to one message because of its name: no queue or stream has it, or the user may not use it."""
+
+
+class NotConfirmed(Unavailable):
+    """A message that the broker has not confirmed in time."""
+
+    def __init__(self) -> None:
+        super().__init__(_("no response"))
 
 
 class BrokerConnection(Protocol):
     """A connection to a broker."""
 
-    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
-        """Publish messages, and wait until each is confirmed; return a result for each, in order: an exception where
-        nothing was said about this one. Raises the errors of the driver.
+    async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
+        """Publish messages, and wait until each is confirmed, or until a time of the event loop; return a result for
+        each, in order: an exception where the broker does not take it, `NameRefused` and `NotConfirmed` where that may
+        be true of this one alone. Raises the errors of the driver.
         """
         ...
 
@@ -82,6 +105,7 @@ class BrokerBase:
         self._spec = spec
         self._passwords = [*reversed(secrets)] or [""]
         self._guard = guard
+        self._pattern = name_pattern(spec)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._spec.url!r})"
@@ -103,16 +127,31 @@ class BrokerBase:
     def _to_results(self, outcomes: Sequence[MessageOutcome]) -> Sequence[DeliveryResult]:
         """Return the results of a batch. What says nothing about one message does not count against it, and has no
         password in it.
+
+        A name that is refused is that of the message where the broker takes others, or where each PBX or call has a
+        name of its own: the message is rejected, and others go on. Where all have one name, all wait.
         """
+        is_answered = any(isinstance(item, DeliveryResult) and item.outcome == "accepted" for item in outcomes)
+        has_names_of_their_own = has_names_by_call(self._pattern)
         return [
-            outcome if isinstance(outcome, DeliveryResult) else self._describe(outcome, is_shared=len(outcomes) > 1)
+            outcome
+            if isinstance(outcome, DeliveryResult)
+            else self._describe(
+                outcome,
+                is_rejected=(isinstance(outcome, NameRefused) and (is_answered or has_names_of_their_own))
+                or (isinstance(outcome, NotConfirmed) and is_answered and has_names_of_their_own),
+                is_shared=len(outcomes) > 1,
+            )
             for outcome in outcomes
         ]
 
-    def _describe(self, error: Exception, *, is_shared: bool) -> DeliveryResult:
-        detail = " ".join((str(error) or type(error).__name__).split())
+    def _describe(self, error: Exception, *, is_rejected: bool, is_shared: bool) -> DeliveryResult:
+        shown_error = self._no_response() if isinstance(error, NotConfirmed) else error
+        detail = " ".join((str(shown_error) or type(error).__name__).split())
         for password in filter(None, self._passwords):
             detail = detail.replace(password, HIDDEN)
+        if is_rejected:
+            return rejected(detail)
         return DeliveryResult(outcome="unreachable", detail=detail[:DETAIL_CHARACTERS_MAX], is_shared=is_shared)
 
 
@@ -140,7 +179,7 @@ class BrokerClient(BrokerBase):
             outcomes = [self._describe_timeout(self._thread)] * len(messages)
         except Unavailable as error:
             outcomes = [error] * len(messages)
-        if not all(isinstance(outcome, DeliveryResult) for outcome in outcomes):
+        if not all(isinstance(outcome, DeliveryResult | NameRefused) for outcome in outcomes):
             await self._disconnect()
         return self._to_results(outcomes)
 
@@ -170,12 +209,13 @@ class BrokerClient(BrokerBase):
 
     async def _publish(self, thread: LoopThread, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
         """Publish messages, connected. Raises `Unavailable`, `TimeoutError`."""
+        until = thread.loop.time() + CONFIRMATION_SHARE * self._spec.timeout_seconds
         try:
             if self._connection is not None and not await self._connection.is_open():
                 await self._close_connection()
             if self._connection is None:
                 self._connection = await self._connect(thread)
-            return await _publish_alone_again(self._connection, messages)
+            return await self._publish_alone_again(self._connection, messages, until)
         except TimeoutError:
             raise
         except self._errors as error:
@@ -200,18 +240,21 @@ class BrokerClient(BrokerBase):
                 thread.loop.abort_connections()
         return await self._driver.connect(self._passwords[-1])
 
-
-async def _publish_alone_again(
-    connection: BrokerConnection, messages: Sequence[BrokerMessage]
-) -> Sequence[MessageOutcome]:
-    """Publish messages, and those of a batch that are rejected once more, each by itself: of messages that come
-    together, brokers also reject some because of another one that is too large.
-    """
-    outcomes = [*await connection.publish(messages)]
-    for index, outcome in enumerate(outcomes):
-        if len(messages) > 1 and isinstance(outcome, DeliveryResult) and outcome.outcome == "rejected":
-            outcomes[index : index + 1] = await connection.publish([messages[index]])
-    return outcomes
+    async def _publish_alone_again(
+        self, connection: BrokerConnection, messages: Sequence[BrokerMessage], until: float
+    ) -> Sequence[MessageOutcome]:
+        """Publish messages, and those of a batch that are rejected once more, each by itself: of messages that come
+        together, brokers also reject some because of another one that is too large. What fails then is the outcome of
+        this message: others of the batch are stored already.
+        """
+        outcomes = [*await connection.publish(messages, until)]
+        for index, outcome in enumerate(outcomes):
+            if len(messages) > 1 and isinstance(outcome, DeliveryResult) and outcome.outcome == "rejected":
+                try:
+                    outcomes[index : index + 1] = await connection.publish([messages[index]], until)
+                except self._errors as error:
+                    outcomes[index] = error
+        return outcomes
 
 
 def rejected(reason: str) -> DeliveryResult:

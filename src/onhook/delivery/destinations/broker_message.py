@@ -127,6 +127,15 @@ def name_pattern(spec: DestinationSpec) -> str:
     return str(getattr(fields, NAME_FIELD[spec.kind]))
 
 
+def has_names_by_call(pattern: str) -> bool:
+    """Return whether messages of different PBXs or calls have different names.
+
+    >>> has_names_by_call("pbx.{type}"), has_names_by_call("pbx.{sn}")
+    (False, True)
+    """
+    return not {"sn", "call_id"}.isdisjoint(_PLACEHOLDER.findall(pattern))
+
+
 def check_spec(spec: DestinationSpec) -> None:
     """Check the part of the address behind the host. Raises `UsageError`."""
     parts = urlsplit(spec.url)

@@ -38,6 +38,7 @@ from onhook.delivery.destinations.contract import (
     DeliveryResult,
     Notification,
     SendLimits,
+    not_attempted,
 )
 from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest, guard_and_proxy
 from onhook.delivery.destinations.kinds import decode_fields
@@ -177,7 +178,9 @@ class ClickhouseClient:
     async def _insert(self, notifications: Sequence[Notification], results: dict[str, DeliveryResult]) -> None:
         """Insert notifications, and add the result of each, as soon as it is known. Raises `OSError`."""
         if sum(result.outcome == "rejected" for result in results.values()) >= REFUSALS_MAX:
-            raise OSError(_("too many rows of one batch are refused; the others follow"))
+            left_out = not_attempted(_("too many rows of one batch are refused; the others follow"))
+            results.update(dict.fromkeys((notification.notification_id for notification in notifications), left_out))
+            return
         result = await self._try_insert(notifications)
         if result.outcome != "accepted" and len(notifications) > 1:
             middle = len(notifications) // 2

@@ -4,6 +4,7 @@
 for what the other side does, and stays within the destination's time-out.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -25,6 +26,16 @@ CONCURRENT_ATTEMPTS_MAX = 8
 
 DETAIL_CHARACTERS_MAX = 300
 """Of what is shown to an operator of a result."""
+
+LIBRARY_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    struct.error,
+)
+"""What client libraries raise beside their own errors, for lost connections and for responses that make no sense."""
 
 BATCH_BYTES_MAX = 1_048_576
 """Bodies of one batch: some thousand records, which every server takes in one statement."""
@@ -78,6 +89,11 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     is_shared: bool = False
     external_id: str = ""
     exchange: HttpExchange | None = None
+
+
+def not_attempted(detail: str) -> DeliveryResult:
+    """Return the result of a notification that the batch left out: it is sent soon, and counts against nothing."""
+    return DeliveryResult(outcome="throttled", detail=detail, retry_after_seconds=0.0, is_shared=True)
 
 
 class DestinationClient(Protocol):

@@ -16,7 +16,13 @@ import msgspec
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import (
+    DETAIL_CHARACTERS_MAX,
+    DeliveryResult,
+    Notification,
+    SendLimits,
+    not_attempted,
+)
 from onhook.delivery.destinations.email_message import MailTemplates, RenderedEvent
 from onhook.delivery.destinations.http_request import sample_event
 from onhook.delivery.destinations.kinds import EmailFields, decode_fields
@@ -104,6 +110,7 @@ class EmailClient:
         """Send the mails of a batch, and note the result of each notification by its place as soon as it is known."""
         events: dict[int, RenderedEvent] = {}
         for number, notification in enumerate(notifications):
+            await asyncio.sleep(0)  # a template of an operator takes milliseconds, and a digest has hundreds
             try:
                 events[number] = self._render(notification)
             except TemplateFailed as error:
@@ -122,8 +129,7 @@ class EmailClient:
     ) -> None:
         """Send a mail for each group of notifications. One that is refused is sent in halves, until the notification
         alone is found that is refused. One that is deferred has a result once the server takes a later one: only then
-        it is about this mail. Raises `MailDeferred` where the server takes none after it, `Unavailable` for what is
-        left of a session.
+        it is about this mail. Raises `MailDeferred` where the server takes none after it.
         """
         deferred: dict[int, DeliveryResult] = {}
         errors: list[MailDeferred] = []
@@ -150,8 +156,9 @@ class EmailClient:
                 deferred, errors = {}, []
         if errors:
             raise errors[-1]
-        if waiting:
-            raise Unavailable(_("mails of this session were refused; what is left follows in the next one"))
+        left_out = not_attempted(_("mails of this session were refused; what is left follows in the next one"))
+        for group in waiting:
+            results.update(dict.fromkeys(group, left_out))
 
     async def _send_mail(self, session: SmtpSession, events: Sequence[RenderedEvent]) -> DeliveryResult:
         mail = self._templates.make_mail(events)

@@ -1,7 +1,8 @@
 """Event loop of one destination, for client libraries that connect by themselves, also to what a server names.
 
 Invariants: each TCP connection of the loop is made through the SSRF guard: the name is looked up, each address is
-checked before its socket exists, and TLS is verified against the name. The loop has a thread of its own, so a library
+checked before its socket exists, and TLS is verified against the name. What an attempt receives is limited.
+The loop has a thread of its own, so a library
 that hangs delays no other destination; the tasks and connections that a library leaves behind end with the thread.
 """
 
@@ -16,6 +17,7 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from onhook.delivery.guarded_connection import connect_host
+from onhook.delivery.limited_socket import LimitedSocket, ReceivedBytes
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.hosts import UrlHost, parse_host
 from onhook.lib.messages import _
@@ -33,15 +35,19 @@ _logger = logging.getLogger(__name__)
 
 
 class GuardedEventLoop(asyncio.SelectorEventLoop):
-    """Event loop that connects to allowed addresses only; `connection_error` is why the newest connection failed, or
-    None.
-    """
+    """Event loop that connects to allowed addresses only, and receives a limited number of bytes in an attempt."""
 
     def __init__(self, guard: SsrfGuard) -> None:
         super().__init__()
-        self.connection_error: OSError | None = None
+        self.received = ReceivedBytes()
+        self._connection_error: OSError | None = None
         self._ssrf_guard = guard
         self._open_transports: list[asyncio.Transport] = []
+
+    @property
+    def connection_error(self) -> OSError | None:
+        """Return why the newest connection failed, or was ended because too much came; None where it did not."""
+        return self.received.error or self._connection_error
 
     async def create_connection(  # type: ignore[override] # what else a library may pass is an error
         self,
@@ -57,15 +63,16 @@ class GuardedEventLoop(asyncio.SelectorEventLoop):
         """
         try:
             connected_socket = await connect_host(_parse_host(host), port, self._ssrf_guard)
+            limited_socket = LimitedSocket.take_over(connected_socket, self.received)
             tls_name = (server_hostname or host) if ssl else None
             transport, protocol = await super().create_connection(
-                protocol_factory, sock=connected_socket, ssl=ssl, server_hostname=tls_name
+                protocol_factory, sock=limited_socket, ssl=ssl, server_hostname=tls_name
             )
         except OSError as error:
-            self.connection_error = error
+            self._connection_error = error
             await asyncio.sleep(FAILURE_PAUSE_SECONDS)
             raise
-        self.connection_error = None
+        self._connection_error = None
         self._open_transports = [item for item in self._open_transports if not item.is_closing()] + [transport]
         return transport, protocol
 
@@ -93,7 +100,8 @@ class LoopThread:
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
     async def run(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run a coroutine in the thread; it is cancelled with its caller."""
+        """Run a coroutine, an attempt, in the thread; it is cancelled with its caller."""
+        self.loop.call_soon_threadsafe(self.loop.received.begin_attempt)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
 
     async def close(self) -> None:

@@ -125,17 +125,14 @@ class RequestTemplates:
     def _render_url(self, values: Mapping[str, Any]) -> URL:
         path = self._path.render(values).strip()
         text = self._url + path
-        if (
-            (path and path[0] not in "/?&")
-            or len(text) > URL_CHARACTERS_MAX
-            or not all("!" <= character <= "~" for character in text)
-        ):
+        url = _parse_url(text) if (not path or path[0] in "/?&") and len(text) <= URL_CHARACTERS_MAX else None
+        if url is None:
             raise TemplateFailed(
                 _("this is not the path of a URL: {path}", path=repr(path[:80])),
                 location="request_path",
                 hint=_("begin it with / or ?, without blanks"),
             )
-        url, base = URL(text), URL(self._url)
+        base = URL(self._url)
         if url.origin() != base.origin():
             raise TemplateFailed(_("the path changes the host"), location="request_path", hint=_("begin it with /"))
         return url
@@ -161,6 +158,16 @@ class RequestTemplates:
                     hint=_("write texts in quotation marks, and other values with tojson"),
                 ) from error
         return text.encode()
+
+
+def _parse_url(text: str) -> URL | None:
+    """Return a URL; None where the text has blanks or other characters, or is none, as with a port of five nines."""
+    if not all("!" <= character <= "~" for character in text):
+        return None
+    try:
+        return URL(text)
+    except ValueError:
+        return None
 
 
 def subject_of(notifies_of: NotifiesOf) -> str:

@@ -5,22 +5,38 @@ another producer, and may store a record again. All records of a call are in one
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, SaslAuthenticationFailed
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.broker_client import BrokerClient, MessageOutcome, rejected
+from onhook.delivery.destinations.broker_client import (
+    BrokerClient,
+    MessageOutcome,
+    NameRefused,
+    NotConfirmed,
+    rejected,
+)
 from onhook.delivery.destinations.broker_message import CONTENT_TYPE, BrokerMessage, fill_name, name_pattern
-from onhook.delivery.destinations.contract import BATCH_BYTES_MAX, DeliveryResult
+from onhook.delivery.destinations.contract import BATCH_BYTES_MAX, LIBRARY_ERRORS, DeliveryResult
 from onhook.delivery.destinations.kinds import KafkaFields, decode_fields
 from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.ssrf_guard import create_ssrf_guard
+from onhook.lib.errors import Unavailable
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
 
@@ -28,6 +44,12 @@ PORT_DEFAULT = 9092
 
 REQUEST_BYTES_MAX = BATCH_BYTES_MAX
 """Of one record; brokers take as much unless they are configured otherwise."""
+
+TOPIC_SECONDS_MAX = 2.0
+"""Wait for a topic that the cluster does not have: one that makes topics by itself has made it by then."""
+
+ANSWER_SECONDS_MAX = 1.0
+"""Wait for a list of topics, which shows whether the cluster answers at all."""
 
 BATCH_BYTES = 262_144
 """Of the records of one partition in one request."""
@@ -40,12 +62,20 @@ class KafkaConnection:
         self._producer = producer
         self._pattern = pattern
 
-    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
-        futures = [await self._begin(message) for message in messages]
-        pending = [future for future in futures if isinstance(future, asyncio.Future)]
-        if pending:
-            await asyncio.wait(pending)
-        return [_to_outcome(future) if isinstance(future, asyncio.Future) else future for future in futures]
+    async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
+        indexes_by_topic: dict[str, list[int]] = {}
+        for index, message in enumerate(messages):
+            indexes_by_topic.setdefault(fill_name(self._pattern, message), []).append(index)
+        outcomes_by_topic = await asyncio.gather(
+            *(
+                self._publish_to(topic, [messages[index] for index in indexes], until)
+                for topic, indexes in indexes_by_topic.items()
+            )
+        )
+        outcome_by_index: dict[int, MessageOutcome] = {}
+        for indexes, outcomes in zip(indexes_by_topic.values(), outcomes_by_topic, strict=True):
+            outcome_by_index |= zip(indexes, outcomes, strict=True)
+        return [outcome_by_index[index] for index in range(len(messages))]
 
     async def is_open(self) -> bool:
         return True  # the library connects to each broker again where it has to
@@ -53,18 +83,57 @@ class KafkaConnection:
     async def close(self) -> None:
         await self._producer.stop()
 
-    async def _begin(self, message: BrokerMessage) -> "asyncio.Future[Any] | DeliveryResult":
-        """Return the confirmation of a record; a result where it is larger than a request may be."""
-        headers = {"content-type": CONTENT_TYPE} | message.headers
+    async def _publish_to(
+        self, topic: str, messages: Sequence[BrokerMessage], until: float
+    ) -> Sequence[MessageOutcome]:
+        """Publish the messages of one topic: what fails there is no outcome of other topics."""
         try:
-            future: asyncio.Future[Any] = await self._producer.send(
-                fill_name(self._pattern, message),
-                message.body,
-                key=message.key.encode(),
-                headers=[(name, value.encode()) for name, value in headers.items()],
-            )
+            await self._require_topic(topic)
+        except (KafkaError, Unavailable, *LIBRARY_ERRORS) as error:
+            return [error] * len(messages)
+        begun = [await self._begin(topic, message, until) for message in messages]
+        pending = [item for item in begun if isinstance(item, asyncio.Future)]
+        if pending:
+            await asyncio.wait(pending, timeout=until - asyncio.get_running_loop().time())
+        return [_to_outcome(item) if isinstance(item, asyncio.Future) else item for item in begun]
+
+    async def _require_topic(self, topic: str) -> None:
+        """Wait until the cluster has a topic, which some make by themselves. Raises `NameRefused` where it has not, and
+        `NotConfirmed` where it does not say.
+        """
+        try:
+            async with asyncio.timeout(TOPIC_SECONDS_MAX):
+                await self._producer.partitions_for(topic)
+        except TopicAuthorizationFailedError as error:
+            raise NameRefused(_("the user may not use the topic {topic}", topic=topic)) from error
+        except TimeoutError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                    if await self._producer.client.force_metadata_update():
+                        raise NameRefused(_("the cluster has no topic {topic}", topic=topic)) from error
+            raise NotConfirmed from error
+
+    async def _begin(self, topic: str, message: BrokerMessage, until: float) -> "asyncio.Future[Any] | MessageOutcome":
+        """Return the confirmation of a record; a result where it is larger than a request may be."""
+        try:
+            async with asyncio.timeout_at(until):  # of a partition without a leader, so many bytes wait
+                return await self._send(topic, message)
         except MessageSizeTooLargeError as error:
             return rejected(str(error))
+        except TimeoutError:
+            return NotConfirmed()
+        except (KafkaError, *LIBRARY_ERRORS) as error:
+            reason: Exception = error
+            return reason
+
+    async def _send(self, topic: str, message: BrokerMessage) -> "asyncio.Future[Any]":
+        headers = {"content-type": CONTENT_TYPE} | message.headers
+        future: asyncio.Future[Any] = await self._producer.send(
+            topic,
+            message.body,
+            key=message.key.encode(),
+            headers=[(name, value.encode()) for name, value in headers.items()],
+        )
         return future
 
 
@@ -133,10 +202,14 @@ def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -
 
 
 def _to_outcome(future: "asyncio.Future[Any]") -> MessageOutcome:
-    """Return the result of a record whose confirmation has come, or an exception."""
+    """Return the result of a record, or an exception where it is not confirmed."""
+    if not future.done():
+        return NotConfirmed()
     error = future.exception()
     if isinstance(error, MessageSizeTooLargeError):
         return rejected(str(error))
+    if isinstance(error, UnknownTopicOrPartitionError | TopicAuthorizationFailedError | InvalidTopicError):
+        return NameRefused(str(error))
     if isinstance(error, Exception):
         return error
     metadata = future.result()

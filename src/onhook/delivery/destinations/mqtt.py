@@ -9,6 +9,7 @@ import contextlib
 import select
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -25,17 +26,23 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.broker_client import LIBRARY_ERRORS, BrokerBase, MessageOutcome, rejected
+from onhook.delivery.destinations.broker_client import (
+    CONFIRMATION_SHARE,
+    BrokerBase,
+    MessageOutcome,
+    NotConfirmed,
+    rejected,
+)
 from onhook.delivery.destinations.broker_message import (
     CONTENT_TYPE,
     BrokerMessage,
     fill_name,
     make_message,
-    name_pattern,
 )
-from onhook.delivery.destinations.contract import DeliveryResult, Notification
+from onhook.delivery.destinations.contract import LIBRARY_ERRORS, DeliveryResult, Notification
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.guarded_connection import create_tls_context, describe_connection_error
+from onhook.delivery.limited_socket import limit_tls
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.errors import Unavailable
 from onhook.lib.hosts import parse_url_host
@@ -71,7 +78,6 @@ class MqttClient(BrokerBase):
         super().__init__(spec, secrets, guard)
         parts = urlsplit(spec.url)
         self._user, self._has_tls = unquote(parts.username or ""), parts.scheme == "mqtts"
-        self._pattern = name_pattern(spec)
         self._thread = SocketThread("mqtt")
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
@@ -94,25 +100,28 @@ class MqttClient(BrokerBase):
 
     async def _publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
         """Publish messages over a new connection, with the newest password that the broker accepts."""
+        until = time.monotonic() + CONFIRMATION_SHARE * self._spec.timeout_seconds
         for password in self._passwords[:-1]:
             with contextlib.suppress(LoginRefused):
-                return await self._publish_as(password, messages)
-        return await self._publish_as(self._passwords[-1], messages)
+                return await self._publish_as(password, messages, until)
+        return await self._publish_as(self._passwords[-1], messages, until)
 
-    async def _publish_as(self, password: str, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
+    async def _publish_as(
+        self, password: str, messages: Sequence[BrokerMessage], until: float
+    ) -> Sequence[MessageOutcome]:
         default_port = TLS_PORT_DEFAULT if self._has_tls else PORT_DEFAULT
         connected_socket = await self._thread.connect(
             self._spec.url, default_port, self._guard, self._spec.timeout_seconds
         )
-        return await self._thread.run(partial(self._run_session, connected_socket, password, messages))
+        return await self._thread.run(partial(self._run_session, connected_socket, password, messages, until))
 
     # In the thread
 
     def _run_session(
-        self, connected_socket: socket.socket, password: str, messages: Sequence[BrokerMessage]
+        self, connected_socket: socket.socket, password: str, messages: Sequence[BrokerMessage], until: float
     ) -> Sequence[MessageOutcome]:
         with connected_socket, self._encrypt(connected_socket) as open_socket:
-            session = MqttSession(open_socket, self._pattern)
+            session = MqttSession(open_socket, self._pattern, until)
             session.log_in(self._user, password)
             outcomes = session.publish(messages)
             session.end()
@@ -121,15 +130,17 @@ class MqttClient(BrokerBase):
     def _encrypt(self, connected_socket: socket.socket) -> socket.socket:
         if not self._has_tls:
             return connected_socket
-        context = create_tls_context(self._spec.ca_certificates)
+        context = limit_tls(create_tls_context(self._spec.ca_certificates), connected_socket)
         return context.wrap_socket(connected_socket, server_hostname=parse_url_host(self._spec.url).text)
 
 
 class MqttSession:
     """One connection; its methods block until the broker has answered, or until the socket is shut down."""
 
-    def __init__(self, open_socket: socket.socket, pattern: str) -> None:
+    def __init__(self, open_socket: socket.socket, pattern: str, until: float) -> None:
+        """`until` is the monotonic time by which the broker has answered."""
         self._client = _SocketClient(open_socket)
+        self._until = until
         self._client.on_connect = self._record_login
         self._client.on_publish = self._record_confirmation
         self._client.on_disconnect = self._record_end
@@ -158,7 +169,7 @@ class MqttSession:
         try:
             while window := list(islice(rest, min(WINDOW_MESSAGES_MAX, self._limit("ReceiveMaximum", 65_535)))):
                 outcomes += self._publish_window(window)
-        except OSError as error:
+        except _ERRORS as error:
             outcomes += [error] * (len(messages) - len(outcomes))
         return outcomes
 
@@ -203,15 +214,19 @@ class MqttSession:
         return DeliveryResult(outcome="accepted", detail=_("confirmed by the broker"))
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        """Read and write until the condition holds. Raises `OSError` where the connection ends before."""
+        """Read and write until the condition holds. Raises `OSError` where the connection ends before, and
+        `NotConfirmed` where the broker does not answer in time.
+        """
         while not condition():
+            if time.monotonic() > self._until:
+                raise NotConfirmed
             open_socket = self._client.socket()
             if open_socket is None:
                 raise OSError(self._end_reason or _("the broker has closed the connection"))
             if not (isinstance(open_socket, ssl.SSLSocket) and open_socket.pending()):
                 poll = select.poll()
                 poll.register(open_socket, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-                poll.poll(POLL_SECONDS * 1000)
+                poll.poll(max(0.0, min(POLL_SECONDS, self._until - time.monotonic())) * 1000)
             self._client.loop_read()
             self._client.loop_write()
 

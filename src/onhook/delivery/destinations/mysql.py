@@ -46,7 +46,7 @@ class MysqlDriver:
         return msgspec.json.encode(record)
 
     def log_in(self, connected_socket: socket.socket, password: str) -> Any:
-        address, tls_context = self._address, self._address.create_tls_context()
+        address, tls_context = self._address, self._address.create_tls_context(connected_socket)
         seconds = ceil(address.timeout_seconds)
         connection = pymysql.connect(
             user=address.user,

@@ -5,6 +5,7 @@ deduplication window. With TLS, nothing is sent before the connection is encrypt
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from math import ceil
 from urllib.parse import unquote, urlsplit
@@ -16,8 +17,20 @@ from nats.js.api import PubAck
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.broker_client import BrokerClient, MessageOutcome, rejected
-from onhook.delivery.destinations.broker_message import CONTENT_TYPE, BrokerMessage, fill_name, name_pattern
+from onhook.delivery.destinations.broker_client import (
+    BrokerClient,
+    MessageOutcome,
+    NameRefused,
+    NotConfirmed,
+    rejected,
+)
+from onhook.delivery.destinations.broker_message import (
+    CONTENT_TYPE,
+    BrokerMessage,
+    fill_name,
+    has_names_by_call,
+    name_pattern,
+)
 from onhook.delivery.destinations.contract import DeliveryResult
 from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.ssrf_guard import create_ssrf_guard
@@ -31,6 +44,11 @@ PING_SECONDS = 30
 _TOO_LARGE_CODE = 10054
 """Error of JetStream about one message: larger than the stream allows."""
 
+_STREAM_CODES = frozenset({10077, 10109})
+"""Errors of JetStream about one stream: it is full, or sealed."""
+
+_FORBIDDEN_SUBJECT = re.compile(r'permissions violation for publish to "([^"]*)"', re.IGNORECASE)
+
 
 class NatsConnection:
     """See `broker_client.BrokerConnection`."""
@@ -39,17 +57,16 @@ class NatsConnection:
         self._client = client
         self._jetstream = client.jetstream()
         self._pattern = pattern
-        self._futures: list[asyncio.Future[PubAck]] = []
+        self._subject_by_future: dict[asyncio.Future[PubAck], str] = {}
 
-    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
-        self._futures = []
+    async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
+        self._subject_by_future = {}
         futures = [await self._begin(message) for message in messages]
-        self._futures = [future for future in futures if isinstance(future, asyncio.Future)]
         if self._client.is_closed:
             self.fail(nats.errors.ConnectionClosedError())
-        if self._futures:
-            await asyncio.wait(self._futures)
-        return [_to_outcome(future) if isinstance(future, asyncio.Future) else future for future in futures]
+        if self._subject_by_future:
+            await asyncio.wait(self._subject_by_future, timeout=until - asyncio.get_running_loop().time())
+        return [self._to_outcome(future) if isinstance(future, asyncio.Future) else future for future in futures]
 
     async def is_open(self) -> bool:
         return self._client.is_connected
@@ -58,10 +75,13 @@ class NatsConnection:
         await self._client.close()
 
     def fail(self, error: Exception) -> None:
-        """End all messages that are not confirmed: the server has reported an error, or the connection is lost."""
-        for future in self._futures:
-            if not future.done():
-                future.set_exception(error)
+        """End all messages that are not confirmed: the server has reported an error, or the connection is lost. An
+        error about a subject ends the messages with this one.
+        """
+        forbidden = _FORBIDDEN_SUBJECT.search(str(error))
+        for future, subject in self._subject_by_future.items():
+            if not future.done() and (forbidden is None or forbidden[1] == subject):
+                future.set_exception(error if forbidden is None else NameRefused(str(error)))
 
     async def _begin(self, message: BrokerMessage) -> asyncio.Future[PubAck] | DeliveryResult:
         """Return the confirmation of a message; a result where it is larger than the server allows, which would close
@@ -72,7 +92,27 @@ class NatsConnection:
         size = len("NATS/1.0\r\n\r\n") + sum(len(name) + len(value) + 4 for name, value in headers.items())
         if size + len(message.body) > self._client.max_payload:
             return rejected(_("larger than the {size:,} bytes of the server", size=self._client.max_payload))
-        return await self._jetstream.publish_async(fill_name(self._pattern, message), message.body, headers=headers)
+        subject = fill_name(self._pattern, message)
+        future = await self._jetstream.publish_async(subject, message.body, headers=headers)
+        self._subject_by_future[future] = subject
+        return future
+
+    def _to_outcome(self, future: asyncio.Future[PubAck]) -> MessageOutcome:
+        """Return the result of a message, or an exception where it is not confirmed."""
+        if not future.done():
+            return NotConfirmed()
+        error = future.exception()
+        if isinstance(error, nats.js.errors.APIError) and error.err_code == _TOO_LARGE_CODE:
+            return rejected(error.description or str(error))
+        if isinstance(error, nats.js.errors.APIError) and error.err_code in _STREAM_CODES:
+            reason = error.description or str(error)
+            return NameRefused(reason) if has_names_by_call(self._pattern) else Unavailable(reason)
+        if isinstance(error, nats.js.errors.NoStreamResponseError):
+            return NameRefused(_("no stream of the server has this subject"))
+        if isinstance(error, Exception):
+            return error
+        detail = _("stored in the stream {stream}", stream=future.result().stream)
+        return DeliveryResult(outcome="accepted", detail=detail)
 
 
 class NatsDriver:
@@ -144,15 +184,3 @@ def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -
     """Open a NATS server, with the private networks of the configuration."""
     guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
     return BrokerClient(spec, secrets, guard, NatsDriver(spec))
-
-
-def _to_outcome(future: asyncio.Future[PubAck]) -> MessageOutcome:
-    """Return the result of a message whose confirmation has come, or an exception."""
-    error = future.exception()
-    if isinstance(error, nats.js.errors.APIError) and error.err_code == _TOO_LARGE_CODE:
-        return rejected(error.description or str(error))
-    if isinstance(error, nats.js.errors.NoStreamResponseError):
-        return Unavailable(_("no stream of the server has this subject"))
-    if isinstance(error, Exception):
-        return error
-    return DeliveryResult(outcome="accepted", detail=_("stored in the stream {stream}", stream=future.result().stream))

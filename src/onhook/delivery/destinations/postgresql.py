@@ -44,7 +44,7 @@ class PostgresqlDriver:
             database=address.database or None,
             password=password or None,
             sock=connected_socket,
-            ssl_context=address.create_tls_context() or False,
+            ssl_context=address.create_tls_context(connected_socket) or False,
             application_name=APPLICATION_NAME,
             startup_params={"statement_timeout": str(round(address.timeout_seconds * 1000))},
         )

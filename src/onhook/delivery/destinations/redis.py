@@ -4,6 +4,8 @@ Invariants: the commands of a batch are sent at once, and each has a reply of it
 a repeat is another entry with the same `onhook-id`.
 """
 
+import asyncio
+import re
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +14,12 @@ from redis.asyncio.connection import Connection, SSLConnection
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.broker_client import BrokerClient, MessageOutcome
+from onhook.delivery.destinations.broker_client import (
+    BrokerClient,
+    MessageOutcome,
+    NameRefused,
+    NotConfirmed,
+)
 from onhook.delivery.destinations.broker_message import BrokerMessage, fill_name, name_pattern
 from onhook.delivery.destinations.contract import DeliveryResult
 from onhook.delivery.destinations.kinds import RedisFields, decode_fields
@@ -22,6 +29,9 @@ from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
 
 PORT_DEFAULT = 6379
+
+_KEY_ERROR = re.compile(r"^WRONGTYPE\b|\bpermissions to access\b")
+"""What Redis says about one key: it is no stream, or the user may not use it."""
 
 Argument = str | bytes | int
 
@@ -34,17 +44,20 @@ class RedisConnection:
         self._pattern = pattern
         self._length = length
 
-    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
+    async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
         commands = self._connection.pack_commands([self._command(message) for message in messages])
         await self._connection.send_packed_command(commands, check_health=False)
         outcomes: list[MessageOutcome] = []
         while len(outcomes) < len(messages):
             try:
-                entry_id = await self._connection.read_response()
+                async with asyncio.timeout_at(until):
+                    entry_id = await self._connection.read_response()
                 detail = _("stored as {entry_id}", entry_id=entry_id.decode())
                 outcomes.append(DeliveryResult(outcome="accepted", detail=detail))
             except redis.exceptions.ResponseError as error:  # about the stream, or the state of the server
-                outcomes.append(error)
+                outcomes.append(NameRefused(str(error)) if _KEY_ERROR.search(str(error)) else error)
+            except TimeoutError:
+                outcomes += [NotConfirmed()] * (len(messages) - len(outcomes))
             except redis.exceptions.RedisError as error:
                 outcomes += [error] * (len(messages) - len(outcomes))
         return outcomes

@@ -1,6 +1,7 @@
 """Thread of one destination for a client library that blocks, and the one socket that it uses.
 
-Invariants: the socket is connected through the SSRF guard. A destination has a thread of its own, so that one that
+Invariants: the socket is connected through the SSRF guard, and receives a limited number of bytes in an attempt.
+A destination has a thread of its own, so that one that
 hangs delays no other; a function that is cancelled ends at once, because its connection is shut down.
 """
 
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from onhook.delivery.guarded_connection import connect_guarded
+from onhook.delivery.limited_socket import LimitedSocket, ReceivedBytes
 from onhook.delivery.ssrf_guard import SsrfGuard
 
 ResultT = TypeVar("ResultT")
@@ -24,6 +26,7 @@ class SocketThread:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         # A duplicate: the library may wrap and close the other one.
         self._socket: socket.socket | None = None
+        self._received = ReceivedBytes()
 
     async def connect(self, url: str, default_port: int, guard: SsrfGuard, timeout_seconds: float) -> socket.socket:
         """Return a connected, blocking socket, which the caller closes; each of its operations has a time-out. Raises
@@ -33,10 +36,11 @@ class SocketThread:
         connected_socket = await connect_guarded(url, default_port, guard)
         connected_socket.settimeout(timeout_seconds)
         self._socket = connected_socket.dup()
-        return connected_socket
+        return LimitedSocket.take_over(connected_socket, self._received)
 
     async def run(self, function: Callable[[], ResultT]) -> ResultT:
-        """Run a function in the thread."""
+        """Run a function, an attempt or a login, in the thread."""
+        self._received.begin_attempt()
         future = asyncio.get_running_loop().run_in_executor(self._thread, function)
         try:
             return await asyncio.shield(future)

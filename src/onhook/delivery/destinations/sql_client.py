@@ -20,6 +20,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import (
     DETAIL_CHARACTERS_MAX,
+    LIBRARY_ERRORS,
     CallReplacement,
     DeliveryResult,
     Notification,
@@ -36,6 +37,7 @@ from onhook.delivery.destinations.sql_tables import (
     is_complete,
 )
 from onhook.delivery.guarded_connection import create_tls_context
+from onhook.delivery.limited_socket import limit_tls
 from onhook.delivery.samples import sample_for
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.errors import Unavailable
@@ -68,9 +70,9 @@ class SqlAddress:
         self._ca_certificates = spec.ca_certificates
         self._has_tls = fields.tls == "verify"
 
-    def create_tls_context(self) -> ssl.SSLContext | None:
+    def create_tls_context(self, connected_socket: socket.socket) -> ssl.SSLContext | None:
         """Return the context of a new connection; None without TLS."""
-        return create_tls_context(self._ca_certificates) if self._has_tls else None
+        return limit_tls(create_tls_context(self._ca_certificates), connected_socket) if self._has_tls else None
 
 
 class SqlDriver(Protocol):
@@ -122,7 +124,7 @@ class SqlClient:
         self._passwords = [*reversed(passwords)] or [""]
         self._guard = guard
         self._driver = driver
-        self._errors: tuple[type[Exception], ...] = (OSError, ssl.SSLError, EOFError, *driver.errors)
+        self._errors: tuple[type[Exception], ...] = (*LIBRARY_ERRORS, *driver.errors)
         self._thread = SocketThread(driver.name)
         self._connection: Any = None
 

@@ -22,6 +22,7 @@ from onhook.delivery.destinations.kinds import SyslogFields, decode_fields
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.syslog_message import INFORMATIONAL, WARNING, format_message, format_record, frame
 from onhook.delivery.guarded_connection import create_tls_context, describe_connection_error
+from onhook.delivery.limited_socket import limit_tls
 from onhook.delivery.samples import sample_for, sample_operational_event
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.hosts import parse_url_host
@@ -118,7 +119,7 @@ class SyslogClient:
                 connected_socket.sendall(data)
                 connected_socket.shutdown(socket.SHUT_WR)
                 return _wait_for_end(connected_socket)
-        context = create_tls_context(self._spec.ca_certificates)
+        context = limit_tls(create_tls_context(self._spec.ca_certificates), connected_socket)
         host = parse_url_host(self._spec.url).text
         with connected_socket, context.wrap_socket(connected_socket, server_hostname=host) as tls_socket:
             tls_socket.sendall(data)
