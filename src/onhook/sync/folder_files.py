@@ -4,13 +4,17 @@ them away.
 Invariants: links and pipes are not followed. A file that is moved replaces no other one.
 """
 
+import asyncio
+import contextvars
 import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from onhook.appdb.swept_files import SweptFile
 from onhook.lib.errors import UsageError
@@ -32,8 +36,10 @@ MOVED_NAMES_MAX: Final = 1_000
 MOVED_SECONDS: Final = 600.0
 """A PBX, or an upload, that stands still for longer in the middle of a file has ended."""
 
-MOVED_FILES_MAX: Final = 10_000
-"""Moved files that are looked at with each sweep: some 0.1 seconds."""
+MOVED_FILES_MAX: Final = 1_000
+"""Moved files that are looked at with each sweep: a second on a network drive."""
+
+ResultT = TypeVar("ResultT")
 
 INODE_MASK: Final = 2**63 - 1
 """What a database stores of a number on the disk: some network file systems use more bits."""
@@ -213,6 +219,12 @@ def move_files(paths: Sequence[Path], target: Path) -> list[Path]:
         ) from error
 
 
+def run_in_thread(executor: Executor | None, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
+    """Run a function in a thread of an executor, with the context of the caller, such as its lease."""
+    context = contextvars.copy_context()
+    return asyncio.get_running_loop().run_in_executor(executor, partial(context.run, function, *arguments))
+
+
 class MovedFiles:
     """Files that were moved lately: one to which its PBX goes on writing is moved back, and is read again."""
 
@@ -227,16 +239,20 @@ class MovedFiles:
         )
 
     def return_changed(self, now: float) -> None:
-        """Move back what has grown since it was read. Raises `UsageError`."""
-        files, self._files = self._files, deque(maxlen=MOVED_FILES_MAX)
-        for moved_at, folder, path, mark in files:
-            current_mark = find_mark(path)
-            if current_mark is None or current_mark.inode != mark.inode:
-                continue
-            if current_mark.size > mark.size:
-                move_files([path], folder)
-            elif abs(now - moved_at) < MOVED_SECONDS:
-                self._files.append((moved_at, folder, path, mark))
+        """Move back what has grown since it was read. Raises `UsageError`, and tries again the next time."""
+        unchanged: list[tuple[float, Path, Path, FileMark]] = []
+        try:
+            while self._files:
+                moved_at, folder, path, mark = self._files[0]
+                current_mark = find_mark(path)
+                is_there = current_mark is not None and current_mark.inode == mark.inode
+                if current_mark is not None and is_there and current_mark.size > mark.size:
+                    move_files([path], folder)
+                elif is_there and abs(now - moved_at) < MOVED_SECONDS:
+                    unchanged.append(self._files[0])
+                self._files.popleft()
+        finally:
+            self._files.extend(unchanged)
 
 
 def _move_file(path: Path, target: Path) -> Path:

@@ -7,7 +7,6 @@ written on after it was moved is moved back. Files are read and moved in threads
 that does not answer wait for ever.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -33,6 +32,7 @@ from onhook.sync.folder_files import (
     open_file,
     read_error,
     read_mark,
+    run_in_thread,
     scan_folder,
     to_swept_file,
 )
@@ -139,7 +139,7 @@ class FolderSweeper:
         return self.totals
 
     def _run(self, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
-        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        return run_in_thread(self._executor, function, *arguments)
 
     def _list_changed(self, folder: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""

@@ -6,7 +6,6 @@ moved is moved back. A line that may go on is left out: the last one of a file, 
 PBX writes another file, or has left this one alone for a week.
 """
 
-import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from onhook.sync.folder_files import (
     open_file,
     read_error,
     read_mark,
+    run_in_thread,
     scan_folder,
     series_of,
     to_swept_file,
@@ -149,7 +149,7 @@ class LineFileSweeper:
         return self.totals
 
     def _run(self, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
-        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        return run_in_thread(self._executor, function, *arguments)
 
     def _list_changed(self, path: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
