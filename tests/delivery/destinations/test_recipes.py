@@ -15,14 +15,16 @@ from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.http_request import RequestTemplates
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.destinations.recipes import Recipe, get_recipe, load_recipes
+from onhook.delivery.samples import sample_operational_event
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import open_client
-from tests.factories import record
+from tests.factories import STARTED_AT, record
 
 RECIPES = load_recipes()
 NAMES = {
     *("hubspot", "salesforce", "zoho", "pipedrive", "bitrix24", "freshdesk", "zendesk", "slack", "teams", "discord"),
-    *("google-sheets", "n8n", "make", "home-assistant"),
+    *("google-sheets", "n8n", "make", "home-assistant", "espocrm", "suitecrm"),
+    *("pagerduty", "slack-alarms", "teams-alarms"),
 }
 
 
@@ -68,7 +70,7 @@ def local_settings(recipe: Recipe, port: int) -> dict[str, Any]:
     url = recipe.url.replace(f"https://{host}", f"http://127.0.0.1:{port}").replace(
         f"http://{host}", f"http://127.0.0.1:{port}"
     )
-    common = {"kind": "http", "notifies_of": "calls", "allow_private": True}
+    common = {"kind": "http", "notifies_of": recipe.notifies_of, "allow_private": True}
     return common | {"url": url, "headers": recipe.headers, "fields": recipe.fields}
 
 
@@ -102,7 +104,11 @@ async def test_recipe_sends_the_documented_request(server: VendorServer, name: s
     recipe = RECIPES[name]
     server.response = recipe.first.response
     client = open_client(local_settings(recipe, server.port), "SECRET")
-    body = client.format_payload(record(call_from='Bob "B" & Co<15550100>', call_to="Alice<1001>", type="Inbound"))
+    body = (
+        client.format_payload(record(call_from='Bob "B" & Co<15550100>', call_to="Alice<1001>", type="Inbound"))
+        if recipe.notifies_of == "calls"
+        else sample_operational_event(recipe.notifies_of, STARTED_AT)
+    )
     (first_result,) = await client.send([Notification("id-1", body, 1)])
     later = Notification("id-2", body, 1, external_id=first_result.external_id)
     (later_result,) = await client.send([later])
@@ -120,7 +126,24 @@ async def test_recipe_sends_the_documented_request(server: VendorServer, name: s
         assert (later_method, later_path) == (recipe.later.method, recipe.later.path)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.notifies_of == "alarms"])
+def test_recipe_of_an_alarm_says_when_it_ends(name: str) -> None:
+    """With the key of its beginning, where the other system has such."""
+    alarm = msgspec.json.decode(sample_operational_event("alarms", STARTED_AT))
+    templates = RequestTemplates(DestinationSpec(**local_settings(RECIPES[name], 9)))
+    bodies = []
+    for ended_at in (None, "2026-04-27T12:00:00Z"):
+        event = msgspec.json.encode(alarm | {"alarm": alarm["alarm"] | {"ended_at": ended_at}})
+        request = templates.render(event, notification_id="id-1", secret="SECRET")
+        bodies.append(json.loads(request.body or b""))
+    if name == "pagerduty":
+        assert [body["event_action"] for body in bodies] == ["trigger", "resolve"]
+        assert bodies[0]["dedup_key"] == bodies[1]["dedup_key"] == "onhook-alarm-0"
+    else:
+        assert ["Ended: " in json.dumps(body) for body in bodies] == [False, True]
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.notifies_of == "calls"])
 @pytest.mark.parametrize("status", ["NO ANSWER", "BUSY", "FAILED", "VOICEMAIL"])
 def test_recipe_makes_a_request_of_every_call(name: str, status: str) -> None:
     """Also where nearly nothing is known."""
@@ -133,7 +156,7 @@ def test_recipe_makes_a_request_of_every_call(name: str, status: str) -> None:
     assert request.body
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.notifies_of == "calls"])
 @pytest.mark.parametrize(
     ("spelling", "usual"),
     [

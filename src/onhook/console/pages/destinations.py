@@ -420,7 +420,7 @@ def _recipe_form(recipe: Recipe) -> dict[str, str]:
         "name": recipe.title,
         "kind": "http",
         "url": recipe.url,
-        "notifies_of": "calls",
+        "notifies_of": recipe.notifies_of,
         "accept_redirects": "true" if recipe.accept_redirects else "",
         "headers": "\n".join(f"{name}: {value}" for name, value in recipe.headers.items()),
     } | {f"{KIND_FIELD_PREFIX}http-{name}": str(value).strip() for name, value in recipe.fields.items()}

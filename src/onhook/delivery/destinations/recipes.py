@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.destination_spec import FieldValue
+from onhook.appdb.destination_spec import FieldValue, NotifiesOf
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -33,13 +33,15 @@ class DocumentedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings for one system. `source` is the page of its documentation, `url` an address to complete, `secret` what
-    its secret is. `first` is the request of a call's first event; `later` that of a later one, where it differs.
+    its secret is, `notifies_of` what it is for. `first` is the request of a call's first event; `later` that of a later
+    one, where it differs.
     """
 
     title: str
     source: str
     url: str
     secret: str
+    notifies_of: NotifiesOf = "calls"
     headers: dict[str, str] = {}
     fields: dict[str, FieldValue] = {}
     accept_redirects: bool = False
@@ -50,7 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the settings of a destination: those that are given, and the recipe's for all others."""
         return {
             "kind": "http",
-            "notifies_of": "calls",
+            "notifies_of": self.notifies_of,
             "accept_redirects": self.accept_redirects,
             **values,
             "headers": self.headers | values.get("headers", {}),
