@@ -77,6 +77,7 @@ LIBRARY_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", 
 
 ROLE_DEFAULT = "all"
 ROLES = ("all", "intake", "hub")
+QUORUM_LOSS_CHOICES = ("refuse", "spool")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What `onhook serve` runs on this machine: the intake, the hub, or both, `all`."""
     node: str = ""
     """Name of this machine among several; empty: that of the host."""
+    on_quorum_loss: str = "refuse"
+    """What the intake does while the ledger on NATS has no quorum: `refuse` events, or `spool` them on its disk."""
     intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are on other hosts and must reach this port
     console: Address = Address("127.0.0.1", 8030)
     pbx_api: Address = Address("127.0.0.1", 8088)
@@ -474,6 +477,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "ledger": parse_ledger,
     "role": parse_role,
     "node": parse_node,
+    "on_quorum_loss": lambda value, location: parse_choice(value, location, QUORUM_LOSS_CHOICES),
     "intake": parse_address,
     "console": parse_address,
     "pbx_api": parse_address,

@@ -144,6 +144,7 @@ OWN_TABLES = {
     "disk_samples": "measured",
     "node_states": "reported by processes",
     "live_queues": "reported by hubs",
+    "spools": "reported by intakes",
     "learnt_names": "found in events",
     "pbx_names": "read from PBXs",
     "directory_state": "how far names were looked for",

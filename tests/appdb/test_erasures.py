@@ -87,7 +87,15 @@ WITHOUT_NUMBER: Mapping[str, Iterable[str]] = {
         *("stores.name", "sync_state.*", "node_states.*"),
     ),
     "an address of a network, or a name of a machine": (
-        *("*.host", "sessions.address", "audit.address", "apps.networks", "blocked_addresses.address", "*.node"),
+        *(
+            "*.host",
+            "sessions.address",
+            "audit.address",
+            "apps.networks",
+            "blocked_addresses.address",
+            "*.node",
+            "spools.*",
+        ),
         *("failed_logins.network", "source_matches.addresses", "mails.message_domain", "passkeys.rp_id"),
         *("asterisks.user", "mail_settings.console_url"),
     ),

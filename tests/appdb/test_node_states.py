@@ -10,6 +10,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.node_states import NodeReport, NodeState
 from onhook.appdb.postgresql import PostgresqlDatabase
+from onhook.lib.errors import NotFound
 
 pytestmark = pytest.mark.usefixtures("each_engine")
 
@@ -59,6 +60,23 @@ async def test_node_state_of_a_machine_that_is_gone_for_a_week_is_forgotten(appd
     assert [report.state.node for report in await appdb.node_states.all(now_us=8 * DAY)] == ["first", "second"]
     await appdb.node_states.report(node_state("second"), now_us=8 * DAY + 1)
     assert [report.state.node for report in await appdb.node_states.all(now_us=8 * DAY + 1)] == ["second"]
+
+
+async def test_spool_of_a_machine_is_listed_until_it_is_empty_or_forgotten(appdb: AppDb) -> None:
+    """However long ago it was reported."""
+    nodes = appdb.node_states
+    for events in (2, 3):
+        await nodes.report_spool("first", events=events, oldest_at=SECOND, now_us=DAY)
+    await nodes.report_spool("second", events=1, oldest_at=2 * SECOND, now_us=DAY)
+    assert [(spool.node, spool.events, spool.age) for spool in await nodes.list_spools(now_us=40 * DAY)] == [
+        ("first", 3, timedelta(days=39)),
+        ("second", 1, timedelta(days=39)),
+    ]
+    await nodes.report_spool("first", events=0, oldest_at=0, now_us=DAY)
+    await nodes.forget_spool("second")
+    assert await nodes.list_spools(now_us=DAY) == []
+    with pytest.raises(NotFound):
+        await nodes.forget_spool("second")
 
 
 async def test_clock_offset_is_measured_by_the_clock_of_the_database(

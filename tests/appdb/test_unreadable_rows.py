@@ -339,7 +339,7 @@ UNCHECKED_TABLES = {
     *("app_tokens", "attempts", "blocked_addresses", "deliveries", "failed_logins", "invitations", "leases"),
     *("pending_sign_ins", "recovery_codes", "sessions", "sign_in_challenges", "totp_enrolments", "share_tokens"),
     *("stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices", "report_optouts"),
-    *("identities", "pending_alerts", "disk_samples", "node_states", "live_queues"),
+    *("identities", "pending_alerts", "disk_samples", "node_states", "live_queues", "spools"),
 }
 """Short-lived, or empty here."""
 

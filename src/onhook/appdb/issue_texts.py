@@ -182,6 +182,13 @@ def _check_texts() -> Mapping[str, IssueText]:
         "check_folders": IssueText(
             _("The files of a PBX cannot be read"), _("The calls in them are missing until they can be read.")
         ),
+        "check_spool": IssueText(
+            _("A machine keeps events that the ledger lacks"),
+            _(
+                "The servers of the ledger had no quorum, and the intake has kept what it acknowledged on its own disk."
+                " It forwards the events by itself; until then calls are missing, and a lost disk loses them."
+            ),
+        ),
         "check_mail": IssueText(
             _("Mails cannot be sent"), _("Invitations and mails about issues wait until they can be sent.")
         ),

@@ -1,12 +1,20 @@
-"""What each process of an installation on several machines says of itself: where it runs, and how its machine is."""
+"""What each process of an installation on several machines says of itself: where it runs, how its machine is, and how
+many events it keeps that the ledger lacks.
 
-from datetime import timedelta
+Invariant: events that a machine keeps are listed until it reports that the ledger has all, or a person forgets them:
+those of a machine whose disk is lost are lost too.
+"""
+
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.stored_json import read_rows
+from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 
 ABSENCE_MICROSECONDS = timedelta(days=7) // timedelta(microseconds=1)
 """A process that was not seen for so long is forgotten: its machine is gone, or has another name."""
@@ -32,6 +40,15 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a process said of itself `age` ago, by the clock of the database."""
 
     state: NodeState
+    age: timedelta
+
+
+class SpoolReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that wait on a machine, received since `oldest_at`, as reported `age` ago by the clock of the database."""
+
+    node: str
+    events: int
+    oldest_at: datetime
     age: timedelta
 
 
@@ -67,6 +84,40 @@ class NodeStates:
             " FROM node_states ORDER BY node, process"
         )
         return list(read_rows(rows, lambda row: _node_report(row, now_us)))
+
+    async def report_spool(self, node: str, *, events: int, oldest_at: int, now_us: int) -> None:
+        """Store how many events wait on a machine; none where there are none. What has not changed is stored too."""
+        if not events:
+            if await self._database.rows("SELECT 1 FROM spools WHERE node = ?", (node,)):
+                await self._database.write("DELETE FROM spools WHERE node = ?", (node,))
+            return
+        now_us = await self._database.lease_time(now_us)
+        await self._database.write(
+            "INSERT INTO spools VALUES (?, ?, ?, ?) ON CONFLICT (node) DO UPDATE SET events = excluded.events,"
+            " oldest_at = excluded.oldest_at, reported_at = excluded.reported_at",
+            (node, events, oldest_at, now_us),
+        )
+
+    async def list_spools(self, *, now_us: int) -> list[SpoolReport]:
+        """Return the reports, by machine."""
+        now_us = await self._database.lease_time(now_us)
+        rows = await self._database.rows("SELECT node, events, oldest_at, reported_at FROM spools ORDER BY node")
+        return [
+            SpoolReport(
+                node=node,
+                events=events,
+                oldest_at=to_datetime(oldest_at),
+                age=timedelta(microseconds=max(now_us - reported_at, 0)),
+            )
+            for node, events, oldest_at, reported_at in rows
+        ]
+
+    async def forget_spool(self, node: str) -> None:
+        """Forget a machine whose disk is lost. Raises `NotFound`."""
+        if not await self._database.write("DELETE FROM spools WHERE node = ?", (node,)):
+            raise NotFound(
+                _("no events wait on a machine {node}", node=node), hint=_("`onhook doctor --cluster` lists them")
+            )
 
 
 def _node_report(row: Row, now_us: int) -> NodeReport:

@@ -8,7 +8,7 @@ import typer
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.event_progress import event_progress
-from onhook.cli.open_appdb import add_audit_entry
+from onhook.cli.open_appdb import add_audit_entry, open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
@@ -107,6 +107,19 @@ async def erase_again(
             appended=result.appended,
         )
     )
+
+
+@app.command("forget-spool", epilog="Example: onhook cluster forget-spool n2")
+async def forget_spool(
+    node: Annotated[str, typer.Argument(metavar="MACHINE", help=_("Name of the machine whose disk is lost"))],
+    *,
+    data: DataOption = None,
+) -> None:
+    """Forget the events that a machine kept for the ledger, because its disk is lost, and they are too."""
+    async with open_appdb(data) as appdb:
+        await appdb.node_states.forget_spool(node)
+    await add_audit_entry(load_config(data=data), f"forget the events that {node} kept")
+    print(_("The events that machine {node} kept are listed no longer.", node=node))
 
 
 @app.command("save-store", epilog="Example: onhook cluster save-store /mnt/copies/store")

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from onhook.appdb.issues import LEDGER_CHECK_KIND
 from onhook.console.auth.access import NEEDS_TOKEN, OPEN
 from onhook.console.problem_documents import PROBLEMS, Problem, problem_response
-from onhook.console.queries.metrics import coverage_metrics, destination_metrics
+from onhook.console.queries.metrics import coverage_metrics, destination_metrics, spool_metrics
 from onhook.console.queries.quarantine import list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import RETRY_AFTER_SECONDS
@@ -126,7 +126,11 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
         "onhook_exports": ("Running exports", app_state.export_limiter.in_use),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
-    other_families = [*await destination_metrics(app_state), *await coverage_metrics(app_state)]
+    other_families = [
+        *await destination_metrics(app_state),
+        *await coverage_metrics(app_state),
+        *await spool_metrics(app_state),
+    ]
     return [
         *families,
         *other_families,

@@ -17,6 +17,7 @@ from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.issues import CHECK_KIND_PREFIX, OperationalIssue
+from onhook.appdb.node_states import SpoolReport
 from onhook.appdb.senders import list_senders
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.utc_offset import get_zone
@@ -29,6 +30,7 @@ from onhook.lib.messages import _, _n
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check, worst_check
+from onhook.ops.doctor.cluster import check_spools
 from onhook.ops.doctor.disk import check_node_disk
 from onhook.ops.doctor.files import check_swept_folders, find_worst
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
@@ -142,7 +144,11 @@ class IssueMonitor:
             "settings": await check_settings(self._appdb, has_events=has_events),
             "folders": find_worst(await check_swept_folders(self._appdb)),
             "mail": await check_mails(self._appdb, self._clock.now()),
+            "spool": worst_check(check_spools(await self._list_spools(), get_zone(self._config.zone))),
         }
+
+    async def _list_spools(self) -> list[SpoolReport]:
+        return await self._appdb.node_states.list_spools(now_us=self._clock.microseconds())
 
     async def _check_backlog(self) -> Mapping[str, Check]:
         try:

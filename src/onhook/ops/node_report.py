@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version as version_of
 
@@ -15,8 +16,29 @@ from onhook.lib.transition_log import TransitionLog
 
 REPORT_SECONDS = 20.0
 
+SPOOL_REPORT_SECONDS = 2.0
+"""Of what is lost with the machine, others know what was there seconds before."""
+
 STATE_AGE_MAX = timedelta(seconds=70)
 """Three reports may fail; an older one says nothing of now."""
+
+
+ReadSpool = Callable[[], tuple[int, int]]
+"""Returns how many events wait, and when the first of them was received, in microseconds since 1970, UTC."""
+
+
+async def report_spool(config: Config, appdb: AppDb, clock: Clock, read_spool: ReadSpool) -> None:
+    """Report how many events this machine keeps for the ledger again and again, until cancelled."""
+    log = logging.getLogger("spool")
+    failure_log = TransitionLog(log, begins="cannot report kept events", ends="kept events are reported again")
+
+    async def report() -> None:
+        events, oldest_at = read_spool()
+        await appdb.node_states.report_spool(
+            config.node_name, events=events, oldest_at=oldest_at, now_us=clock.microseconds()
+        )
+
+    await run_periodically(report, SPOOL_REPORT_SECONDS, failure_log)
 
 
 async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeProcess, lease_owner: str) -> None:

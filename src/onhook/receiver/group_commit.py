@@ -7,8 +7,9 @@ the queue is bounded in number and bytes.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
-from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
+from onhook.ledger.contract import AppendResult, LedgerEntry
 from onhook.lib.errors import OnhookError
 
 BATCH_ROWS_MAX = 512
@@ -30,6 +31,14 @@ CommitCallback = Callable[[AppendResult | None], None]
 """Receives the sequence number of a committed entry, or None when the commit failed. Must not raise."""
 
 
+class EntryAppender(Protocol):
+    """What stores entries: the ledger, or a spool before it."""
+
+    async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
+        """See `ledger.contract.Ledger`."""
+        ...
+
+
 class GroupCommitter:
     """Hands entries to the ledger in batches, one batch at a time, in the order of arrival.
 
@@ -39,7 +48,7 @@ class GroupCommitter:
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: EntryAppender,
         on_ledger_error: Callable[[OnhookError | None], None],
         prepare_append: PrepareAppend = lambda _entries: None,
     ) -> None:

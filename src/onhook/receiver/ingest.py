@@ -23,7 +23,7 @@ from onhook.lib.errors import OnhookError
 from onhook.pbx.dialect import Dialect, Dialects, Envelope, LegDialect
 from onhook.pbx.envelopes import UNPACKED_BYTES_MAX, is_compressed
 from onhook.receiver.counters import EventCounters
-from onhook.receiver.group_commit import GroupCommitter, PrepareAppend
+from onhook.receiver.group_commit import EntryAppender, GroupCommitter, PrepareAppend
 from onhook.receiver.hash_budget import USUAL_BODY_BYTES_MAX, HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.rejection_limits import RejectionLimits
@@ -68,7 +68,7 @@ class Ingestor:
     registry could be read.
     `unregistered_counts` are the events that are kept of serial numbers that are not registered, and `monotonic`
     returns seconds. `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again;
-    see `PrepareAppend`.
+    see `PrepareAppend`. A `spool` takes entries in place of the ledger, and prepares them.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Ingestor:
         monotonic: Callable[[], float] = time.monotonic,
         on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
         prepare_append: PrepareAppend = lambda _: None,
+        spool: EntryAppender | None = None,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
@@ -93,28 +94,32 @@ class Ingestor:
         self._ledger = ledger
         self._monotonic = monotonic
         self._counts_read_at = monotonic()
-        self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error, prepare_append=prepare_append)
+        self._committer = GroupCommitter(
+            ledger=spool or ledger, on_ledger_error=on_ledger_error, prepare_append=prepare_append
+        )
+        self._has_spool = spool is not None
         self._rechecks: set[asyncio.Task[None]] = set()
         self._rejection_limits = RejectionLimits(monotonic)
         self._leg_dialects = {name: dialect for name, dialect in dialects.items() if isinstance(dialect, LegDialect)}
         self._naming_dialects = tuple(dialect for name, dialect in dialects.items() if name not in self._leg_dialects)
-        self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
+        self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self.report_ledger_result)
 
     @property
     def is_working(self) -> bool:
         """Return whether the last write to the ledger succeeded, and the settings are there."""
         return self._committer.is_working and self._missing_settings() is None
 
-    def report_ledger_error(self, error: OnhookError) -> None:
-        """Note that the ledger cannot be read or written."""
-        self._committer.report_result(error)
+    def report_ledger_result(self, error: OnhookError | None) -> None:
+        """Note whether the ledger can be read and written: with a spool, which does without, nothing."""
+        if not self._has_spool:
+            self._committer.report_result(error)
 
     def learn_ledger(self, *, has_events: bool, unregistered_counts: Mapping[str, int]) -> None:
         """Note what the ledger has, which was not known when this was created."""
         if self._has_events is None:
             self._has_events = has_events
         self._unregistered.replace_counts(unregistered_counts)
-        self._committer.report_result(None)
+        self.report_ledger_result(None)
 
     def submit_request(
         self,

@@ -11,6 +11,8 @@ from onhook.appdb.contract import AccessRefused, DamagedDatabase
 from onhook.appdb.leases import LeaseHolder
 from onhook.config import Address, Config
 from onhook.ledger.contract import Ledger
+from onhook.ledger.facts_publisher import FactsPublisher
+from onhook.ledger.opening import open_ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.leased_work import run_without_lease
@@ -18,16 +20,20 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import passed_socket
 from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
-from onhook.ops.node_report import report_node
+from onhook.ops.node_report import report_node, report_spool
 from onhook.pbx.registry import dialects
+from onhook.receiver.event_spool import EventSpool
 from onhook.receiver.http_server import WebhookServer
 from onhook.receiver.line_server import LineServer
 from onhook.runtime.adapters.credentials_file import CredentialsFile
-from onhook.runtime.adapters.ingest import running_ingestor
+from onhook.runtime.adapters.ingest import create_publisher, running_ingestor
 from onhook.runtime.adapters.line_endpoints import AppDbLineEndpoints
 from onhook.runtime.child import RunningService, parse_listen_fd, run_child
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.services import Service, running
+
+SPOOL_NAME = "spool.db"
+"""Events that the intake has acknowledged and the ledger on NATS lacks."""
 
 
 @asynccontextmanager
@@ -59,6 +65,8 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
             )
         credentials_file = CredentialsFile(config.credentials_file)
+        publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
+        spool = await _open_spool(stack, config, ledger, publisher)
         ingestor = await stack.enter_async_context(
             running_ingestor(
                 appdb=appdb,
@@ -66,6 +74,8 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
                 clock=clock,
                 credentials_file=credentials_file,
                 on_ledger_error=_log_ledger_error,
+                spool=spool,
+                publisher=publisher,
             )
         )
         server = WebhookServer(
@@ -84,8 +94,32 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
         services = [Service("leases", leases.run), Service("lines", line_server.run)]
         if config.node_name:
             services.append(Service("node_state", partial(report_node, config, appdb, clock, "intake", leases.owner)))
+        if spool is not None:
+            services.append(Service("spool", spool.run))
+            services.append(Service("spool_report", partial(report_spool, config, appdb, clock, spool.count)))
         await stack.enter_async_context(running(*services))
         yield RunningService(str(Address(config.intake.host, port)))
+
+
+async def _open_spool(
+    stack: AsyncExitStack, config: Config, ledger: Ledger, publisher: FactsPublisher
+) -> EventSpool | None:
+    """Return the spool where one is set, or has events that an earlier process kept; None without. Raises
+    `OnhookError`.
+    """
+    path = config.data / SPOOL_NAME
+    if not config.ledger or (config.on_quorum_loss != "spool" and not path.exists()):
+        return None
+    spool = EventSpool(
+        ledger=ledger,
+        path=path,
+        open_file=open_ledger,
+        prepare_append=publisher.prepare,
+        may_grow=config.on_quorum_loss == "spool",
+    )
+    stack.push_async_callback(spool.close)
+    await spool.open()
+    return spool
 
 
 async def _has_events(ledger: Ledger) -> bool:

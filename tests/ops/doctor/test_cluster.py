@@ -1,19 +1,27 @@
 """Checks of all machines, of what they report."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 from onhook.appdb.leases import LeaseOwner
-from onhook.appdb.node_states import NodeReport
+from onhook.appdb.node_states import NodeReport, SpoolReport
 from onhook.config import Config
 from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.check import Check
-from onhook.ops.doctor.cluster import check_cluster, check_leases, check_ledger_servers, check_nodes, check_stores
+from onhook.ops.doctor.cluster import (
+    check_cluster,
+    check_leases,
+    check_ledger_servers,
+    check_nodes,
+    check_spools,
+    check_stores,
+)
 from onhook.runtime.engines import ENGINES
 from tests.appdb.test_node_states import node_state
 
@@ -125,6 +133,17 @@ def test_check_stores_says_how_far_each_is_behind() -> None:
         "WARNING the store of machine second is 4991 entries behind the ledger",
         "ERROR the store of machine third is ahead of the ledger",
     ]
+
+
+def test_check_spools_says_which_machine_keeps_events_and_which_is_gone_with_them() -> None:
+    since = datetime(2026, 4, 27, 9, tzinfo=UTC)
+    spools = [
+        SpoolReport(node="first", events=1, oldest_at=since, age=timedelta(seconds=3)),
+        SpoolReport(node="second", events=4, oldest_at=since, age=timedelta(hours=2)),
+    ]
+    first, second = summarize(check_spools(spools, ZoneInfo("UTC")))
+    assert first.startswith("WARNING machine first keeps 1 event that the ledger lacks, of 2026-04-27")
+    assert second.startswith("ERROR machine second is away with 4 events that the ledger lacks, the first of 2026")
 
 
 def test_check_leases_says_who_does_what() -> None:

@@ -57,6 +57,16 @@ async def destination_metrics(app_state: AppState) -> list[Metric]:
     return [*gauges.values(), succeeded_counter, failed_counter, *await _attempt_metrics(app_state)]
 
 
+async def spool_metrics(app_state: AppState) -> list[Metric]:
+    """Return how many events machines keep that the ledger lacks: a series for each machine that keeps some."""
+    gauge = GaugeMetricFamily(
+        "onhook_spooled_events", "Events that a machine keeps and the ledger lacks", labels=["machine"]
+    )
+    for spool in await app_state.appdb.node_states.list_spools(now_us=app_state.clock.microseconds()):
+        gauge.add_metric([spool.node], spool.events)
+    return [gauge]
+
+
 async def coverage_metrics(app_state: AppState) -> list[Metric]:
     """Return the metrics of open alarms, coverage and clocks."""
     alarm_gauge = GaugeMetricFamily("onhook_alarms", "Open alarms", labels=["pbx", "kind"])

@@ -1,16 +1,20 @@
 """Health checks of an installation on several machines: database, ledger, machines, stores, leases; a line each."""
 
+import shlex
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import NODE_PREFIX, TURN_PREFIX, LeaseOwner
-from onhook.appdb.node_states import NodeReport
+from onhook.appdb.node_states import NodeReport, SpoolReport
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
 from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
+from onhook.lib.timestamps import format_time
 from onhook.ops.cluster_ledger import FILE_LEDGER_LEASE, open_checked_ledger
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_node_disk
@@ -60,6 +64,8 @@ async def _check_shared_state(config: Config, appdb: AppDb, clock: Clock, engine
     for report in nodes:
         if report.age <= STATE_AGE_MAX:
             yield check_node_disk(report.state, await appdb.disk_samples.all(report.state.node), clock.now())
+    for check in check_spools(await appdb.node_states.list_spools(now_us=now_us), get_zone(config.zone)):
+        yield check
     for check in check_leases(await appdb.leases.list_owners(now_us=now_us), nodes):
         yield check
     positions = await appdb.store_positions.all()
@@ -71,6 +77,38 @@ async def _check_shared_state(config: Config, appdb: AppDb, clock: Clock, engine
         await ledger.close()
     for check in check_stores(positions, last_seq, nodes):
         yield check
+
+
+def check_spools(spools: Iterable[SpoolReport], zone: ZoneInfo) -> Iterator[Check]:
+    """Yield the check of each machine that keeps events which the ledger lacks."""
+    for spool in spools:
+        values = {"node": spool.node, "since": format_time(spool.oldest_at, zone)}
+        if spool.age <= STATE_AGE_MAX:
+            yield Check(
+                "WARNING",
+                _n(
+                    "machine {node} keeps 1 event that the ledger lacks, of {since}",
+                    "machine {node} keeps {count} events that the ledger lacks, the first of {since}",
+                    spool.events,
+                    **values,
+                ),
+                _("start the NATS servers; it forwards them by itself, and until then they are on its disk alone"),
+            )
+            continue
+        yield Check(
+            "ERROR",
+            _n(
+                "machine {node} is away with 1 event that the ledger lacks, of {since}",
+                "machine {node} is away with {count} events that the ledger lacks, the first of {since}",
+                spool.events,
+                **values,
+            ),
+            _(
+                "start its intake; where its disk is lost, fill the gap from the PBXs, then `onhook cluster"
+                " forget-spool {node}`",
+                node=shlex.quote(spool.node),
+            ),
+        )
 
 
 def check_ledger_servers(health: LedgerHealth) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.ops.cluster_ledger import open_checked_ledger
 from onhook.pbx.registry import dialects
+from onhook.receiver.event_spool import EventSpool
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.unregistered import count_unregistered
 from onhook.runtime.adapters.credentials_file import CredentialsFile
@@ -50,13 +51,15 @@ async def running_ingestor(
     clock: Clock,
     credentials_file: CredentialsFile | None = None,
     on_ledger_error: Callable[[OnhookError | None], None] = lambda _error: None,
+    spool: EventSpool | None = None,
+    publisher: FactsPublisher | None = None,
 ) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for the requests of the registered PBXs, which follows the database; see `Ingestor`. A ledger
-    that is away is no reason not to begin: requests are answered 503 until it is there.
+    that is away is no reason not to begin: requests are answered 503 until it is there, or events go to the `spool`.
     """
     registry = AppDbPbxRegistry(appdb, credentials_file)
     await registry.load()
-    publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
+    publisher = publisher or create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     # What was changed while no process ran; where it cannot be now, it is before the next event of a new PBX.
     with suppress(OnhookError):
         await publisher.publish()
@@ -67,13 +70,14 @@ async def running_ingestor(
         clock=clock,
         has_events=None,
         on_ledger_error=on_ledger_error,
-        prepare_append=publisher.prepare,
+        prepare_append=(lambda _entries: None) if spool else publisher.prepare,
+        spool=spool,
     )
     followers = [asyncio.create_task(registry.follow(), name="pbx registry")]
     try:
         await _learn_ledger(ingestor, ledger)
     except Unavailable as error:
-        ingestor.report_ledger_error(error)
+        ingestor.report_ledger_result(error)
         followers.append(asyncio.create_task(_learn_when_there(ingestor, ledger), name="ledger"))
     try:
         yield ingestor
@@ -95,7 +99,7 @@ async def _learn_when_there(ingestor: Ingestor, ledger: Ledger) -> None:
         try:
             await _learn_ledger(ingestor, ledger)
         except OnhookError as error:
-            ingestor.report_ledger_error(error)
+            ingestor.report_ledger_result(error)
             continue
         return
 
