@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from onhook.cdr.call_details import CallDetails, fold_word
@@ -260,18 +261,44 @@ async def test_report_by_party_equals_plain_loop(module_client: aiohttp.ClientSe
         ("pbxs", "PBX", "pbx"),
         ("trunks", "Trunk", "trunk"),
     ):
-        expected = group(calls, partial(plain.party_value, name=key))
+        expected = group(calls, partial(_party_and_pbx, name=key))
         rows, _note = await load_report(module_client, name)
-        shown_titles = (title, *counts(calls))
-        assert {row[title]: {column: row[column] for column in shown_titles} for row in rows} == {
-            party: {title: party} | counts(party_calls) for party, party_calls in expected.items()
-        }, name
+        assert {
+            (row[title], row.get("PBX", "") if name != "pbxs" else ""): {
+                column: row[column] for column in counts(calls)
+            }
+            for row in rows
+        } == {party: counts(party_calls) for party, party_calls in expected.items()}, name
         assert [row["Calls"] for row in rows] == sorted(map(len, expected.values()), reverse=True)
         if name == "pbxs":
             assert sum(row["Calls"] for row in rows) == len(calls)
         if name == "trunks":
             for row in rows:
-                assert row["Peak"] == _peak([call for call in office if _has_trunk(call, row["Trunk"])]), row
+                trunk_calls = [call for call in office if call.pbx == row["PBX"] and _has_trunk(call, row["Trunk"])]
+                assert row["Peak"] == _peak(trunk_calls), row
+
+
+def _party_and_pbx(call: Call, name: str) -> tuple[str, str] | str:
+    """Return a party, and the PBX of a trunk and of a number inside, where there are the same ones on each PBX."""
+    party = str(plain.party_value(call, name))
+    is_inside = name == "trunk" or (name in {"call_from", "call_to"} and re.fullmatch("[0-9]{4}", party))
+    return (party, call.pbx if is_inside else "") if party else ""
+
+
+@pytest.mark.usefixtures("office")
+async def test_report_cells_of_equal_numbers_of_two_pbxs_link_to_their_own_calls(
+    module_client: aiohttp.ClientSession,
+) -> None:
+    """Extension 1002 is another person at each site, and so is a trunk another line."""
+    for name in ("callers", "dialled", "trunks"):
+        report = await (await module_client.get(f"/api/v1/reports?report={name}&{QUERY}")).json()
+        assert [column["title"] for column in report["columns"]][1:3] == ["PBX", "Calls"]
+        pbxs = set()
+        for row in report["data"]:
+            pbxs.add(row[1]["value"])
+            listed = await (await module_client.get(f"/api/v1{row[2]['href']}&limit=1000")).json()
+            assert len(listed["data"]) == row[2]["value"], row
+        assert pbxs >= {"office", "branch"}
 
 
 def _has_trunk(call: Call, trunk: str) -> bool:

@@ -98,3 +98,30 @@ async def test_silence_monitor_time_is_in_the_zone_of_the_server(tmp_path: Path,
         await SilenceMonitor(appdb=appdb, store=store, clock=clock, zone=zone).check_all()
         (alarm,) = await appdb.alarms.open_alarms()
     assert alarm.detail == "no call end event since 2026-04-27 10:55:00+02:00"
+
+
+@pytest.mark.parametrize("pbx_zone", ["Europe/Berlin", None])
+async def test_silence_monitor_hours_are_those_of_the_wall_clock_after_a_clock_change(
+    tmp_path: Path, pbx_zone: str | None
+) -> None:
+    """In an office that opens at 8, the silence before is none on the Monday after the end of summer time either."""
+    berlin = ZoneInfo("Europe/Berlin")
+    times = [
+        (datetime(2026, 9, 21, 8, tzinfo=berlin) + timedelta(days=day, minutes=5 * part)).astimezone(UTC)
+        for day in range(33)
+        for part in range(9 * 12)
+        if day % 7 < 5
+    ]
+    calls = [call(record(received_at, received_at=received_at)) for received_at in times]
+    store, clock = await open_store(tmp_path / "calls.duckdb"), Stopped(datetime(2026, 10, 26, 7, 59, tzinfo=berlin))
+    await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=1))
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        zone = "Asia/Tokyo" if pbx_zone else "Europe/Berlin"
+        await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", zone=pbx_zone, now_us=1)
+        monitor = SilenceMonitor(appdb=appdb, store=store, clock=clock, zone=ZoneInfo(zone))
+        await monitor.check_all()
+        assert await appdb.alarms.open_alarms() == []
+        clock.current_time = datetime(2026, 10, 26, 8, 50, tzinfo=berlin)
+        await monitor.check_all()
+        assert [alarm.kind for alarm in await appdb.alarms.open_alarms()] == ["silence"]
+    await store.close()

@@ -2,7 +2,8 @@
 
 import logging
 import shlex
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
@@ -17,6 +18,8 @@ from onhook.lib.timestamps import format_time
 from onhook.lib.transition_log import TransitionLog
 from onhook.store.contract import Store
 
+_UTC = ZoneInfo("UTC")
+
 CHECK_SECONDS = 300.0
 """How often all PBXs are checked; each check reads four weeks of one PBX by the hour."""
 
@@ -27,8 +30,8 @@ SILENCE_MIN = timedelta(minutes=10)
 class SilenceMonitor:
     """Created once per process. It raises alarms; it never sends a request to a PBX."""
 
-    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock, zone: tzinfo = UTC) -> None:
-        """Times in the texts of alarms are shown in `zone`."""
+    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock, zone: ZoneInfo = _UTC) -> None:
+        """Times in the texts of alarms are shown in `zone`; hours are those of it where a PBX has none of its own."""
         self._appdb = appdb
         self._store = store
         self._clock = clock
@@ -63,8 +66,9 @@ class SilenceMonitor:
         if now - last_at < SILENCE_MIN:
             return False
         since = now - timedelta(weeks=WEEKS_COMPARED + 1)
-        rows = await self._store.summary(RecordFilter(sn=pbx.sn, since=since), "hour", "UTC")
-        return is_suspicious_silence({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
+        zone = pbx.zone_info or self._zone
+        rows = await self._store.summary(RecordFilter(sn=pbx.sn, since=since), "hour", zone.key)
+        return is_suspicious_silence({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now, zone)
 
 
 def _hint(pbx: Pbx) -> str:

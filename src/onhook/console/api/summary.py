@@ -15,8 +15,8 @@ from onhook.console.queries.directory import load_groups
 from onhook.console.state import AppStateDep
 from onhook.store.contract import SUMMARY_DIMENSIONS
 
-EXTENSION_DIMENSIONS = frozenset({"answered_by", "made_by"})
-"""Dimensions whose values are extensions of one PBX."""
+PBX_DIMENSIONS = frozenset({"answered_by", "made_by", "went_to", "trunk"})
+"""Dimensions whose values are extensions, other inside numbers and trunks of one PBX."""
 
 SummaryDimensions = Annotated[
     str,
@@ -41,8 +41,8 @@ async def summarise(
     app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
 ) -> SummaryTable:
     """Count matching calls. Hours, days, weeks and months are those of `zone`, also on days of 23 and 25 hours. By
-    extension, each PBX has rows of its own, with its name in `pbx`. By department or site a call counts once in each
-    that it belongs to, and without one under the empty name.
+    extension, other inside number or trunk, each PBX has rows of its own, with its name in `pbx`. By department or site
+    a call counts once in each that it belongs to, and without one under the empty name.
     """
     for kind in PARTY_GROUP_KINDS:
         if by.strip() == kind:
@@ -53,10 +53,11 @@ async def summarise(
 
 
 def separate_pbxs(by: str) -> str:
-    """Return the dimensions, with that of the PBX where one is an extension: 1001 is another person on each PBX.
+    """Return the dimensions, with that of the PBX where one is an inside number or a trunk: 1001 is another person
+    on each PBX.
 
-    >>> separate_pbxs("day,answered_by"), separate_pbxs("pbx,made_by"), separate_pbxs("day")
-    ('day,answered_by,pbx', 'pbx,made_by', 'day')
+    >>> separate_pbxs("day,answered_by"), separate_pbxs("pbx,made_by"), separate_pbxs("trunk"), separate_pbxs("day")
+    ('day,answered_by,pbx', 'pbx,made_by', 'trunk,pbx', 'day')
     """
     names = [name.strip() for name in by.split(",")]
-    return f"{by},pbx" if EXTENSION_DIMENSIONS & {*names} and "pbx" not in names else by
+    return f"{by},pbx" if PBX_DIMENSIONS & {*names} and "pbx" not in names else by

@@ -8,7 +8,7 @@ import msgspec
 from onhook.console.pages.reports.groups import agent_groups, extension_groups, pbx_groups, queue_groups
 from onhook.console.pages.reports.missed import missed_calls
 from onhook.console.pages.reports.over_time import busy_hours, concurrent_calls, quality, volume
-from onhook.console.pages.reports.parties import extensions, outcomes, report_by, trunks
+from onhook.console.pages.reports.parties import extensions, outcomes, report_by, top_report, trunks
 from onhook.console.pages.reports.queues import agents, group_report, step_report
 from onhook.console.pages.reports.repeat_callers import repeat_callers
 from onhook.console.pages.reports.report import Report, ReportQuery
@@ -73,13 +73,13 @@ KINDS: Mapping[str, ReportKind] = MappingProxyType(
             title=mark("Extensions"), group=_PARTIES, make=extensions, make_grouped=extension_groups
         ),
         "callers": ReportKind(
-            title=mark("Top callers"), group=_PARTIES, make=report_by("call_from", "Caller", "caller", is_top=True)
+            title=mark("Top callers"), group=_PARTIES, make=top_report("call_from", "Caller", "caller")
         ),
         "repeat-callers": ReportKind(title=mark("Repeat callers"), group=_PARTIES, make=repeat_callers),
         "dialled": ReportKind(
             title=mark("Top numbers dialled"),
             group=_PARTIES,
-            make=report_by("call_to", "Dialled", "dialled", is_top=True),
+            make=top_report("call_to", "Dialled", "dialled"),
         ),
         "trunks": ReportKind(title=mark("Trunks"), group=_LINES, make=trunks),
         "dids": ReportKind(title=mark("DID numbers"), group=_LINES, make=report_by("did_number", "DID", "by_did")),

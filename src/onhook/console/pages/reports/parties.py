@@ -1,10 +1,12 @@
 """Reports by party: extensions, trunks, DIDs, PBXs, and the most frequent numbers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from onhook.console.pages.reports.numbers import PartyRow, list_top_numbers, list_trunks
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
@@ -19,6 +21,7 @@ from onhook.console.pages.reports.report import (
     share,
 )
 from onhook.lib.messages import _, mark
+from onhook.store.contract import ConcurrencyPeak
 
 BARS_MAX = 20
 """In a chart; the table has all."""
@@ -73,25 +76,49 @@ async def outcomes(query: ReportQuery) -> Report:
     )
 
 
-def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) -> ReportBuilder:
+def report_by(by: str, title: str, filter_name: str) -> ReportBuilder:
     """Return the report that counts calls by one dimension; `filter_name` is the filter for the calls of a row."""
 
     async def build(query: ReportQuery) -> Report:
-        query, cut_note = await cut_to_recent(query, RECENT_DAYS) if is_top else (query, "")
-        # Rows with the empty name, such as internal calls without a trunk, are queried too and left out below.
-        summary = await query.store.summary(query.search_filter, by, query.zone.key, TOP_MAX + 1 if is_top else None)
-        named_rows = [row for row in summary if row[by]][: TOP_MAX if is_top else None]
+        # Rows with the empty name, such as internal calls without a DID, are queried too and left out below.
+        summary = await query.store.summary(query.search_filter, by, query.zone.key)
+        named_rows = [row for row in summary if row[by]]
         rows = [
             _count_cells(
                 query, row, Cell(row[by]) if by == "pbx" else query.number_cell(row[by]), {filter_name: row[by]}
             )
             for row in sorted(named_rows, key=_descending_calls)
         ]
-        note = (
-            _("The {limit} with the most calls.", limit=TOP_MAX) if is_top and len(summary) > TOP_MAX else ""
-        ) + cut_note
+        return Report(columns=[Column(title, "party"), *COUNT_COLUMNS], rows=rows, chart=bar_chart(rows, "Calls"))
+
+    return build
+
+
+def top_report(by: str, title: str, filter_name: str) -> ReportBuilder:
+    """Return the report of the most frequent numbers of a dimension; see `report_by`."""
+
+    async def build(query: ReportQuery) -> Report:
+        query, cut_note = await cut_to_recent(query, RECENT_DAYS)
+        party_rows = await list_top_numbers(query, by, TOP_MAX + 1)
+        has_more = len(party_rows) > TOP_MAX
+        has_pbx = any(row.pbx for row in party_rows)
+        rows = [
+            _with_pbx(
+                _count_cells(
+                    query,
+                    row.counts,
+                    query.number_cell(row.name, pbx=row.pbx or None),
+                    {filter_name: row.name, "pbx": row.pbx} if row.pbx else {filter_name: row.name},
+                ),
+                row.pbx if has_pbx else None,
+            )
+            for row in party_rows[:TOP_MAX]
+        ]
         return Report(
-            columns=[Column(title, "party"), *COUNT_COLUMNS], rows=rows, chart=bar_chart(rows, "Calls"), note=note
+            columns=[Column(title, "party"), *_pbx_columns(has_pbx=has_pbx), *COUNT_COLUMNS],
+            rows=rows,
+            chart=bar_chart(rows, "Calls", has_pbx=has_pbx),
+            note=(_("The {limit} with the most calls.", limit=TOP_MAX) if has_more else "") + cut_note,
         )
 
     return build
@@ -99,39 +126,71 @@ def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) ->
 
 async def trunks(query: ReportQuery) -> Report:
     """Return each trunk's calls, ASR and ACD, and its peak of concurrent calls."""
-    summary = await query.store.summary(query.search_filter, "trunk", query.zone.key)
-    peaks = {
-        trunk_peak.trunk: trunk_peak
-        for trunk_peak in await query.store.peaks(query.search_filter, "all", query.zone.key, by_trunk=True)
-    }
+    trunk_rows = await list_trunks(query)
+    peaks = await _load_trunk_peaks(query, trunk_rows)
+    has_pbx = any(row.pbx for row in trunk_rows)
     rows = []
-    for row in sorted((row for row in summary if row["trunk"]), key=_descending_calls):
-        peak = peaks.get(row["trunk"])
+    for row in trunk_rows:
+        pbx_filter = {"pbx": row.pbx} if row.pbx else {}
+        peak = peaks.get((row.pbx, row.name))
         peak_cell = Cell(None)
         if peak is not None:
             peak_time = peak.peak_at.astimezone(query.zone).isoformat()
-            peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
-        rows.append((*_count_cells(query, row, Cell(row["trunk"]), {"by_trunk": row["trunk"]}), peak_cell))
+            peak_cell = Cell(
+                peak.calls, query.calls_url(trunk=row.name, under_way_at=peak_time, since="", **pbx_filter)
+            )
+        cells = _count_cells(query, row.counts, Cell(row.name), {"by_trunk": row.name, **pbx_filter})
+        rows.append((*_with_pbx(cells, row.pbx if has_pbx else None), peak_cell))
     return Report(
-        columns=[Column(mark("Trunk"), "text"), *COUNT_COLUMNS, Column(mark("Peak"))],
+        columns=[
+            Column(mark("Trunk"), "text"),
+            *_pbx_columns(has_pbx=has_pbx),
+            *COUNT_COLUMNS,
+            Column(mark("Peak")),
+        ],
         rows=rows,
-        chart=bar_chart(rows, "Calls"),
+        chart=bar_chart(rows, "Calls", has_pbx=has_pbx),
         note=_(ASR_AND_ACD),
     )
 
 
+async def _load_trunk_peaks(
+    query: ReportQuery, trunk_rows: Sequence[PartyRow]
+) -> Mapping[tuple[str, str], ConcurrencyPeak]:
+    """Return the peaks by PBX and trunk; only PBXs that share a name of a trunk are read one by one."""
+    pbxs_by_trunk: dict[str, list[str]] = {}
+    for row in trunk_rows:
+        pbxs_by_trunk.setdefault(row.name, []).append(row.pbx)
+    shared = {pbx for pbxs in pbxs_by_trunk.values() if len(pbxs) > 1 for pbx in pbxs}
+    peaks = {
+        (pbxs_by_trunk[peak.trunk][0], peak.trunk): peak
+        for peak in await query.store.peaks(query.search_filter, "all", query.zone.key, by_trunk=True)
+        if peak.trunk in pbxs_by_trunk
+    }
+    for pbx in sorted(shared):
+        own_filter = msgspec.structs.replace(query.search_filter, pbx=pbx)
+        for peak in await query.store.peaks(own_filter, "all", query.zone.key, by_trunk=True):
+            peaks[pbx, peak.trunk] = peak
+    return peaks
+
+
+def _pbx_columns(*, has_pbx: bool) -> list[Column]:
+    return [Column(mark("PBX"), "text")] if has_pbx else []
+
+
+def _with_pbx(cells: tuple[Cell, ...], pbx: str | None) -> tuple[Cell, ...]:
+    """Return the cells with the PBX after the first one; None: the report has no such column."""
+    return cells if pbx is None else (cells[0], Cell(pbx), *cells[1:])
+
+
 async def extensions(query: ReportQuery) -> Report:
     """Return the received, answered and outgoing calls of each extension."""
-    by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
-    for by in ("went_to", "made_by"):
-        for row in await query.store.summary(query.search_filter, f"pbx,{by}", query.zone.key):
-            if row[by] and query.number_kind(row["pbx"], row[by]) == "extension":
-                by_number.setdefault((row["pbx"], row[by]), {})[by] = row
-    for row in await query.store.summary(query.search_filter, "pbx,went_to,answered_by", query.zone.key):
-        # The number that answered is one that the call went to inside: not a number outside that looks like it.
-        if row["went_to"] == row["answered_by"] and (row["pbx"], row["went_to"]) in by_number:
-            by_number[row["pbx"], row["went_to"]]["answered_by"] = row
-    busiest = sorted(by_number, key=lambda key: (-_own_calls(by_number[key]), key[1], key[0]))
+    summaries = [
+        await query.store.summary(query.search_filter, by, query.zone.key)
+        for by in ("pbx,went_to", "pbx,made_by", "pbx,went_to,answered_by")
+    ]
+    # In a thread: there may be 100,000 rows.
+    by_number, busiest = await asyncio.to_thread(_find_extensions, query, *summaries)
     rows = LazyRows(busiest, lambda key: _extension_cells(query, *key, by_number[key]))
     top = rows[:BARS_MAX]
     chart = Chart(
@@ -159,6 +218,25 @@ async def extensions(query: ReportQuery) -> Report:
             "A PBX does not report extensions that rang in a queue or group and did not answer: they are not included."
         ),
     )
+
+
+def _find_extensions(
+    query: ReportQuery,
+    went_to: Sequence[SummaryRow],
+    made_by: Sequence[SummaryRow],
+    answered: Sequence[SummaryRow],
+) -> tuple[Mapping[tuple[str, str], Mapping[str, SummaryRow]], Sequence[tuple[str, str]]]:
+    """Return the rows of each extension by PBX and number, and these in order, the busiest first."""
+    by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
+    for by, summary in (("went_to", went_to), ("made_by", made_by)):
+        for row in summary:
+            if row[by] and query.number_kind(row["pbx"], row[by]) == "extension":
+                by_number.setdefault((row["pbx"], row[by]), {})[by] = row
+    for row in answered:
+        # The number that answered is one that the call went to inside: not a number outside that looks like it.
+        if row["went_to"] == row["answered_by"] and (row["pbx"], row["went_to"]) in by_number:
+            by_number[row["pbx"], row["went_to"]]["answered_by"] = row
+    return by_number, sorted(by_number, key=lambda key: (-_own_calls(by_number[key]), key[1], key[0]))
 
 
 COUNT_COLUMNS = (
@@ -206,14 +284,16 @@ def _extension_cells(
     )
 
 
-def bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
-    """Return the first rows as bars: the first cell is the name, the second the number."""
-    top = rows[:BARS_MAX]
+def bar_chart(rows: Sequence[Sequence[Cell]], name: str, *, has_pbx: bool = False) -> Chart:
+    """Return the first rows as bars: the first cell is the name, which the next one with a PBX belongs to, then comes
+    the number.
+    """
+    top, place = rows[:BARS_MAX], 2 if has_pbx else 1
     return Chart(
         shape="bar",
-        labels=[row[0].label for row in top],
-        series=[Series(name, [_cell_number(row[1]) for row in top])],
-        links=[row[1].href for row in top],
+        labels=[f"{row[0].label} · {row[1].value}" if has_pbx and row[1].value else row[0].label for row in top],
+        series=[Series(name, [_cell_number(row[place]) for row in top])],
+        links=[row[place].href for row in top],
         is_sideways=True,
     )
 
