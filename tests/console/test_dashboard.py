@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -369,3 +370,16 @@ async def test_dashboard_tiles_are_read_at_the_same_time_and_bounded(
     assert (await client.get(f"/?{PERIOD}&tiles={tiles}")).status == 200
     assert 1 < counts["most"] <= content.READS_MAX + 1
     assert counts["running"] == 0
+
+
+async def test_dashboard_link_to_the_compared_period_keeps_all_filters(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The calls that the figures are compared with are those of the same filters."""
+    await harness.ingest_details([details(harness.clock.now())])
+    page = await (await client.get("/?type=inbound&number=1001&since=2d")).text()
+    match = re.search(r'<p class="hint compared".*?href="([^"]*)"', page, re.DOTALL)
+    assert match is not None
+    query = dict(parse_qsl(urlsplit(html.unescape(match[1])).query))
+    assert (query["type"], query["number"]) == ("inbound", "1001")
+    assert query["since"] < query["until"]

@@ -10,7 +10,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.console.pages.dashboards.tiles import TILE_KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_dashboard import PERIOD, add_two_weeks, rows_of, tile_of, values_of
-from tests.factories import SN
+from tests.factories import SN, details
 
 
 async def read_json(client: aiohttp.ClientSession, path: str) -> Any:
@@ -98,3 +98,33 @@ async def test_wallboard_data_is_read_by_the_text_of_its_link_alone(
         await harness.appdb.wallboard_links.remove(link.link_id)
         async with screen.get(f"/api/v1/wallboards/any?token={text}") as answer:
             assert answer.status == 401
+
+
+async def test_dashboard_data_links_after_api_v1_list_calls(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Also the longest wait, which sorts them, and calls of missed reports, which are read."""
+    now = harness.clock.now().replace(microsecond=0)
+    missed: dict[str, Any] = {"type": "Inbound", "src_trunk_name": "trunk", "status": "NO ANSWER", "talk_duration": 0}
+    await harness.ingest_details(
+        [
+            details(now - timedelta(minutes=minutes), call_from=f"+493012345{minutes}", call_duration=minutes, **missed)
+            for minutes in range(3, 6)
+        ]
+        + [details(now - timedelta(minutes=9), call_id="7/8?", call_from="+4930999", **missed)]
+    )
+    board = await read_json(client, "/api/v1/dashboards/0?tiles=longest-wait:2,calls:2&since=2d")
+    tiles = {tile["kind"]: tile["href"] for tile in board["data"]}
+    assert len((await read_json(client, "/api/v1" + tiles["calls"]))["data"]) == 4
+    waits = [call["wait_duration"] for call in (await read_json(client, "/api/v1" + tiles["longest-wait"]))["data"]]
+    assert len(waits) == 4
+    assert waits == sorted(waits, reverse=True)
+    report = await read_json(client, "/api/v1/reports?report=unreturned&zone=Asia/Tokyo&since=2d")
+    call_ids = set()
+    for row in report["data"]:
+        body = await read_json(client, "/api/v1" + row[0]["href"])
+        (call,) = body.get("data", [body])
+        call_ids.add(call["call_id"])
+        assert (await client.get(row[0]["href"])).status == 200
+    assert len(call_ids) == 4
+    assert "7/8?" in call_ids

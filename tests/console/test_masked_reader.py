@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -346,3 +347,32 @@ async def test_masked_reader_with_a_masked_number_in_the_scope_sees_its_calls(ha
         assert await call_ids(client) == {INBOUND_ID, OUTBOUND_ID, "1777287876.5"}
         async with client.get(f"/api/v1/calls/{SN}/{SHORT_ID}") as response:
             assert response.status == 404
+
+
+async def test_repeat_callers_who_are_shown_alike_are_apart(harness: ConsoleHarness) -> None:
+    """Two callers of one call each are no repeat caller; a row that others are shown like has no link to calls."""
+    begin = datetime(2026, 4, 27, 10, tzinfo=UTC)
+    callers = [NUMBER, NUMBER, NUMBER[:-3] + "001", "+4940555123", "+4940555124", "+4950666123", "+4950666123"]
+    await harness.ingest_details(
+        [
+            details(
+                begin + timedelta(minutes=number),
+                call_id=f"{int(begin.timestamp()) + number}.{number}",
+                call_from=caller,
+                src_trunk_name="sip",
+                type="Inbound",
+            )
+            for number, caller in enumerate(callers)
+        ]
+    )
+    now_us = harness.clock.microseconds()
+    token = await harness.appdb.tokens.add("masked", "reader", now_us=now_us, scope=AccessScope(mask="last3"))
+    async with harness.client(token) as reader:
+        report = await (await reader.get(f"/api/v1/reports?report=repeat-callers&{PERIOD}")).json()
+    *rows, total = report["data"]
+    assert {(row[0]["value"], row[1]["value"], bool(row[1]["href"])) for row in rows} == {
+        (NUMBER[:-3] + "***", 2, False),
+        ("+4950666***", 2, True),
+    }
+    assert total[1]["value"] == 4
+    assert report["note"].startswith("2 of 5 callers called more than once: 4 of 7 calls.")

@@ -152,6 +152,22 @@ async def test_missed_inbox_respects_scope_mask_and_role(harness: ConsoleHarness
         assert (await anonymous.get("/missed")).status == 401
 
 
+async def test_missed_inbox_callers_who_are_shown_alike_are_apart(harness: ConsoleHarness) -> None:
+    """By last three digits that are masked: who is done with one of them is not done with the other."""
+    alike = CALLER[:-3] + "123"
+    first, repeated, other = [
+        await add_missed(harness, minutes, caller) for minutes, caller in ((50, CALLER), (40, CALLER), (30, alike))
+    ]
+    now_us, scope = harness.clock.microseconds(), AccessScope(mask="last3")
+    token = await harness.appdb.tokens.add("Carol", "annotator", now_us=now_us, scope=scope)
+    async with harness.client(token) as carol:
+        rows = await rows_of(carol)
+        assert [CALLER[:-3] + "***" in row for row in rows] == [True, True]
+        assert await act(carol, "done", first, repeated) == 303
+        (entry,) = (await (await carol.get("/api/v1/missed-calls")).json())["data"]
+        assert [call["call_id"] for call in entry["calls"]] == [other]
+
+
 async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
     """A call that was missed meanwhile appears without a click."""
     await add_missed(harness, 50, CALLER)

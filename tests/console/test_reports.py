@@ -257,3 +257,36 @@ async def test_report_empty_period_has_no_table(client: aiohttp.ClientSession) -
     text = await (await client.get("/reports?report=callers")).text()
     assert "No calls in this period" in text
     assert "data-chart" not in text
+
+
+async def test_report_by_hour_has_both_parts_of_an_hour_that_a_half_hour_change_divides(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """On Lord Howe Island 02:00 is 01:30 again at the end of summer time: each step has its own calls."""
+    hours = [datetime(2026, 4, 4, 14, 15, tzinfo=UTC) + timedelta(minutes=minutes) for minutes in (0, 30, 55, 85)]
+    await harness.ingest_details([details(hour) for hour in hours])
+    query = "report=volume&by=hour&zone=Australia/Lord_Howe&since=2026-04-05&until=2026-04-06"
+    report = await (await client.get(f"/api/v1/reports?{query}")).json()
+    counted = {row[1]["href"]: row[1]["value"] for row in report["data"] if row[1]["value"]}
+    assert list(counted.values()) == [2, 1, 1]
+    assert {link: await count_linked_calls(client, link) for link in counted} == counted
+
+
+async def test_report_of_missed_calls_names_the_type_that_was_chosen(client: aiohttp.ClientSession) -> None:
+    """Inbound ones are only those that are counted without a choice."""
+    for query, beginning in (("", "0 inbound calls were missed:"), ("&type=outbound", "0 calls were missed:")):
+        report = await (await client.get(f"/api/v1/reports?report=unreturned{query}")).json()
+        assert report["note"].startswith(beginning)
+
+
+async def test_report_of_volume_has_all_outcomes_of_missed_calls(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    statuses = ("NO ANSWER", "BUSY", "VOICEMAIL", "ABANDONED", "FAILED")
+    await harness.ingest_details(
+        [details(AUTUMN + timedelta(minutes=n), status=status, talk_duration=0) for n, status in enumerate(statuses)]
+    )
+    answer = await client.get("/reports.csv?report=volume&by=day&since=2026-10-25&until=2026-10-26")
+    (row,) = csv.DictReader(io.StringIO(await answer.text(), newline=""))
+    titles = ("No answer", "Busy", "Voicemail", "Abandoned", "Failed")
+    assert (row["Missed"], [row[title] for title in titles]) == ("5", ["1"] * 5)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -410,3 +411,19 @@ async def test_report_job_hostile_names_and_long_reports_are_escaped_and_cut(wor
     assert {row["From"] for row in rows} == {caller, "'=1+1"}
     assert "=1+1" in {row[1] for row in read_xlsx(mail)}, "as a text"
     assert b"<f>" not in read_file(mail, ".xlsx")
+
+
+async def test_report_job_link_of_a_list_leads_to_its_page_however_it_is_divided(world: ReportWorld) -> None:
+    """A list has no steps and no groups; a report has."""
+    await world.harness.ingest_details(some_details(40, seed=23))
+    await world.add_user("Ann")
+    for report in ("calls", "missed-digest", "volume"):
+        query = "number=1001&by=day&group_by=department"
+        await world.add("Ann", ReportSpec(report=report, query=query, recurrence=DAILY), report)
+    world.set_time(datetime(2026, 10, 25, 7, tzinfo=UTC))
+    mails = {mail.subject.partition(":")[0]: mail for mail in await world.run()}
+    async with world.harness.client() as client:
+        for report, path in (("calls", "/calls?"), ("missed-digest", "/missed?"), ("volume", "/reports?")):
+            (link,) = re.findall(rf"^{re.escape(CONSOLE_URL + path)}\S+$", mails[report].text, re.MULTILINE)
+            answer = await client.get(link.removeprefix(CONSOLE_URL))
+            assert answer.status == 200, (link, await answer.text())

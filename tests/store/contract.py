@@ -376,6 +376,14 @@ class StoreContract:
         assert await store.last_received_at(["import"]) == {SN: hours[2]}
         assert await store.last_received_at([]) == {SN: hours[2], "OTHER": hours[3]}
 
+    async def test_latest_records_are_those_of_each_pbx(self, store: Store) -> None:
+        """In any order of their arrival."""
+        assert await store.latest_records(2) == {}
+        records = [record(STARTED_AT + timedelta(hours=hour), seq=10 - hour) for hour in (2, 0, 3, 1)]
+        other = record(STARTED_AT - timedelta(days=90), sn="OTHER", seq=1)
+        await store.put(batch(*map(call, [*records, other])))
+        assert await store.latest_records(3) == {SN: [records[2], records[0], records[3]], "OTHER": [other]}
+
     # Pages by number
 
     @property_test

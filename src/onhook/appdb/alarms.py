@@ -99,7 +99,10 @@ class Alarms:
 
     async def open_alarms(self) -> list[Alarm]:
         """Return the open alarms, the latest first."""
-        return [alarm for alarm in await self.all() if alarm.ended_at is None]
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM alarms WHERE ended_at IS NULL ORDER BY alarm_id DESC LIMIT ?", (ALARMS_MAX,)
+        )
+        return read_rows(rows, _alarm)
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""

@@ -99,6 +99,13 @@ class Issues:
         )
         return read_rows(rows, _stored_issue)
 
+    async def open_issues(self) -> list[StoredIssue]:
+        """Return the open issues, the latest first."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM issues WHERE ended_at IS NULL ORDER BY issue_id DESC LIMIT ?", (ENDED_ISSUES_MAX,)
+        )
+        return read_rows(rows, _stored_issue)
+
     async def find_open(self, kind: str) -> StoredIssue | None:
         """Return the latest open issue of this kind, or None."""
         rows = await self._database.rows(

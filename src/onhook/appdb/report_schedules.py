@@ -5,7 +5,7 @@ schedule as it was when the run began: each time is sent once, and none of a sch
 address that wants no further mails of a schedule gets none, also where it is named again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -196,6 +196,13 @@ class ReportSchedules:
         """Return the addresses that want no further mails of a schedule, folded."""
         rows = await self._database.rows("SELECT address FROM report_optouts WHERE schedule_id = ?", (schedule_id,))
         return frozenset(str(address) for (address,) in rows)
+
+    async def all_optouts(self) -> Mapping[int, frozenset[str]]:
+        """Return the addresses that want no further mails, folded, of each schedule with some."""
+        optouts: dict[int, set[str]] = {}
+        for schedule_id, address in await self._database.rows("SELECT schedule_id, address FROM report_optouts"):
+            optouts.setdefault(schedule_id, set()).add(str(address))
+        return {schedule_id: frozenset(addresses) for schedule_id, addresses in optouts.items()}
 
     async def opt_out(self, schedule_id: int, address: str, *, now_us: int) -> None:
         """Send an address no further mails of a schedule. Raises `NotFound`."""

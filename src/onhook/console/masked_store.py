@@ -18,7 +18,7 @@ import msgspec
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import extract_number
-from onhook.cdr.number_masking import WITHHELD_WORDS, is_masked
+from onhook.cdr.number_masking import WITHHELD_WORDS, canonical_digits, hash_id, is_masked
 from onhook.cdr.party_filter import PartyCondition, PartyField
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call
@@ -36,6 +36,7 @@ from onhook.store.contract import (
     DurationHistogram,
     ExportFormat,
     GroupSide,
+    MissedCall,
     MissedCalls,
     OrderedCallPage,
     RecordPage,
@@ -175,6 +176,14 @@ class MaskedStore:
             return masked_rows
         return sorted(masked_rows, key=lambda row: (-int(row["calls"]), *(row[name] for name in names)))[:top]
 
+    async def list_callers(self, record_filter: RecordFilter, zone: str) -> list[dict[str, Any]]:
+        """Return the summary by caller, with a row for each also where several are shown alike."""
+        resolved = await self._resolve(record_filter)
+        rows = await self._store.summary(resolved, "call_from", zone, marks_outside=True)
+        return await asyncio.to_thread(
+            lambda: [{**row, "call_from": self._mask_value(row["call_from"], None)} for row in rows]
+        )
+
     async def summary_by_group(
         self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
     ) -> list[dict[str, Any]]:
@@ -195,14 +204,21 @@ class MaskedStore:
         resolved = await self._resolve(record_filter)
         result = await self._store.missed_calls(resolved, limit, is_returned=is_returned)
         calls = await self._store.calls_by_keys([(missed.sn, missed.call_id) for missed in result.data])
-        callers = {(call.sn, call.call_id): self._masking.mask_call(call).call_from for call in calls}
+        originals = {(call.sn, call.call_id): call for call in calls}
         return msgspec.structs.replace(
             result,
-            data=[
-                # A call that was deleted meanwhile has no caller to show.
-                msgspec.structs.replace(missed, call_from=callers.get((missed.sn, missed.call_id), ""))
-                for missed in result.data
-            ],
+            data=[self._mask_missed(missed, originals.get((missed.sn, missed.call_id))) for missed in result.data],
+        )
+
+    def _mask_missed(self, missed: MissedCall, original: Call | None) -> MissedCall:
+        """Return a missed call with its caller masked; one that was deleted meanwhile has none to show."""
+        if original is None:
+            return msgspec.structs.replace(missed, call_from="")
+        number = extract_number(original.call_from)
+        return msgspec.structs.replace(
+            missed,
+            call_from=self._masking.mask_call(original).call_from,
+            caller_id=hash_id(canonical_digits(number) or number.casefold(), self._masking.key),
         )
 
     async def export(

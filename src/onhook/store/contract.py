@@ -216,7 +216,9 @@ class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """An unanswered call, and the first later answered call with the same number, if any."""
+    """An unanswered call, and the first later answered call with the same number, if any. `caller_id` is equal for
+    calls of one caller where different callers are shown alike; empty: `call_from` says it.
+    """
 
     sn: str
     pbx: str
@@ -228,6 +230,7 @@ class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
     did_number: str
     returned_by: CallKey | None
     returned_at: datetime | None
+    caller_id: str = ""
 
 
 class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
@@ -375,6 +378,12 @@ class Store(Protocol):
     async def last_received_at(self, excluded_channels: Sequence[str]) -> Mapping[str, datetime]:
         """Return the latest receipt time of the records of each PBX that were last reported by
         other channels (`via`) than these, by serial number.
+        """
+        ...
+
+    async def latest_records(self, limit: int) -> Mapping[str, Sequence[Record]]:
+        """Return the records of each PBX whose calls began last, at most `limit` of each, the latest first, by serial
+        number.
         """
         ...
 

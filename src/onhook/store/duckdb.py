@@ -156,6 +156,9 @@ class DuckDbStore:
     async def last_received_at(self, excluded_channels: Sequence[str]) -> Mapping[str, datetime]:
         return await self._database.read(lambda connection: pages.last_received_at(connection, excluded_channels))
 
+    async def latest_records(self, limit: int) -> Mapping[str, Sequence[Record]]:
+        return await self._database.read(lambda connection: pages.latest_records(connection, limit))
+
     async def extent(
         self,
         record_filter: RecordFilter,

@@ -4,7 +4,17 @@ from litestar import get
 
 from onhook.cdr.record import Call
 from onhook.console.auth.access import SCOPED, get_access_scope
-from onhook.console.parameters import PAGE_DEFAULT, CallId, Cursor, Limit, RecordFilterDep, SearchFilterDep, Seq, Sn
+from onhook.console.parameters import (
+    PAGE_DEFAULT,
+    CallId,
+    Cursor,
+    Limit,
+    RecordFilterDep,
+    SearchFilterDep,
+    Seq,
+    Sn,
+    Sort,
+)
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.calls import find_call
@@ -23,10 +33,17 @@ async def list_records(
 
 @get("/calls", opt=SCOPED, summary="List calls, the latest first", tags=["calls"], responses=PROBLEMS)
 async def list_calls(
-    app_state: AppStateDep, search_filter: SearchFilterDep, limit: Limit = PAGE_DEFAULT, cursor: Cursor = ""
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = "",
+    sort: Sort = "",
 ) -> CallPage:
-    """List matching calls with all their legs; a call is counted once."""
-    return await app_state.store.calls(search_filter, limit, cursor or None)
+    """List matching calls with all their legs; a call is counted once. With `sort` they are in another order."""
+    if not sort:
+        return await app_state.store.calls(search_filter, limit, cursor or None)
+    page = await app_state.store.ordered_calls(search_filter, sort, limit, cursor or None)
+    return CallPage(page.data, page.next)
 
 
 @get(

@@ -12,7 +12,7 @@ from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.calls import find_call
+from onhook.console.queries.calls import find_calls
 from onhook.console.queries.missed_inbox import Action, InboxEntry, Show, change_work, load_inbox
 from onhook.console.queries.period import get_period
 from onhook.console.state import AnyRequest, AppStateDep
@@ -121,8 +121,7 @@ async def change_missed_calls(
     """
     scope, principal = get_access_scope(request.scope), get_principal(request.scope)
     keys = list(dict.fromkeys((reference.sn, reference.call_id) for reference in data.calls))
-    calls = [await find_call(app_state, sn, call_id, scope) for sn, call_id in keys]
-    stored_keys = [(call.sn, call.call_id) for call in calls]
+    stored_keys = [(found.call.sn, found.call.call_id) for found in await find_calls(app_state, keys, scope)]
     await change_work(app_state, stored_keys, data.action, principal.name if principal else "", data.remind_at)
     return ChangedCalls(len(stored_keys))
 

@@ -1,6 +1,6 @@
 """`/api/v1/report-schedules`: reports that are mailed at times that come again; users have their own ones."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -109,7 +109,10 @@ class ReportScheduleList(msgspec.Struct, frozen=True):
 async def list_report_schedules(request: AnyRequest, app_state: AppStateDep) -> ReportScheduleList:
     """List the scheduled reports of the user; for an administrator those of all users."""
     schedules = await list_schedules(app_state, get_principal(request.scope))
-    return ReportScheduleList([await _describe(app_state, schedule) for schedule in schedules])
+    all_optouts = await app_state.appdb.report_schedules.all_optouts()
+    return ReportScheduleList(
+        [_make_info(schedule, all_optouts.get(schedule.schedule_id, frozenset())) for schedule in schedules]
+    )
 
 
 @post("/report-schedules", opt=PERSONAL, summary="Schedule a report", tags=["reports"], responses=PROBLEMS)
@@ -236,8 +239,11 @@ async def _set_paused(request: AnyRequest, app_state: AppState, number: int, *, 
 
 
 async def _describe(app_state: AppState, schedule: ReportSchedule) -> ReportScheduleInfo:
+    return _make_info(schedule, await app_state.appdb.report_schedules.list_optouts(schedule.schedule_id))
+
+
+def _make_info(schedule: ReportSchedule, optouts: Collection[str]) -> ReportScheduleInfo:
     spec, recurrence = schedule.spec, schedule.spec.recurrence
-    optouts = await app_state.appdb.report_schedules.list_optouts(schedule.schedule_id)
     return ReportScheduleInfo(
         schedule_id=schedule.schedule_id,
         name=schedule.name,

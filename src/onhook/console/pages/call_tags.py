@@ -8,12 +8,11 @@ from litestar import post
 from litestar.response import Redirect
 
 from onhook.appdb.notes import parse_tags
-from onhook.cdr.record import Call
 from onhook.console.auth.access import ANNOTATES, get_access_scope, get_principal
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.reader_settings import local_path
 from onhook.console.pages.selected_calls import find_selected_calls
-from onhook.console.queries.calls import list_notes, write_note
+from onhook.console.queries.calls import FoundCall, list_notes, write_note
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -43,11 +42,13 @@ async def change_tags(
     return Redirect(local_path(data.next, without=""), status_code=303)
 
 
-async def _change(app_state: AppState, call: Call, tags: Sequence[str], author: str, *, is_added: bool) -> None:
-    versions = await list_notes(app_state, call)
+async def _change(app_state: AppState, found: FoundCall, tags: Sequence[str], author: str, *, is_added: bool) -> None:
+    # The store was read before the transaction, in which other writers wait.
+    versions = await list_notes(app_state, found.call, found.original)
     old_tags = versions[0].tags if versions else ()
     new_tags = [*old_tags, *tags] if is_added else [tag for tag in old_tags if tag not in tags]
-    await write_note(app_state, call, versions[0].text if versions else "", ",".join(new_tags), author)
+    text = versions[0].text if versions else ""
+    await write_note(app_state, found.call, text, ",".join(new_tags), author, found.original)
 
 
 ROUTES = (change_tags,)

@@ -25,7 +25,7 @@ from onhook.console.pages.formatting import url
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
-from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, RowOffset, SearchFilterDep
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, RowOffset, SearchFilterDep, Sort
 from onhook.console.queries.directory import load_names, name_calls
 from onhook.console.reader import load_reader_settings
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -77,7 +77,6 @@ EARLIEST_DATE = "1990-01-01"
 """Without calls."""
 
 Columns = Annotated[str, QueryParameter(description="Columns, separated by commas", max_length=TEXT_CHARACTERS_MAX)]
-Sort = Annotated[str, QueryParameter(description="Sort key, `-` in front reverses it", max_length=TEXT_CHARACTERS_MAX)]
 CountQuery = Annotated[
     str, QueryParameter(name="count", description="`yes` counts the calls of all times", max_length=3)
 ]

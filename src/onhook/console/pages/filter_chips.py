@@ -77,7 +77,7 @@ def list_chips(
 def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ...] | None) -> str:
     if name == "status":
         return _describe_status(text)
-    if name == "weekday" and text.strip() in "1234567":
+    if name == "weekday" and text.strip() in tuple("1234567"):
         return _(_WEEKDAYS[int(text) - 1])
     if name.endswith(_SECONDS_SUFFIX) and text.strip().isdecimal():
         return minutes(int(text))

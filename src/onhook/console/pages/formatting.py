@@ -401,6 +401,21 @@ def extra_url(name: str, value: object, zone: str = "") -> str:
     return url("/calls", extra=text, zone=zone) if is_found else ""
 
 
+def to_api_path(href: str) -> str:
+    """Return the link of a page to calls so that it lists them after `/api/v1` too: a call is read without a zone, and
+    found in the list where its id cannot be part of a path.
+
+    >>> to_api_path("/calls/3631A/1777287876.1?zone=Asia%2FTokyo"), to_api_path("/call?sn=A&call_id=1%2F2&zone=UTC")
+    ('/calls/3631A/1777287876.1', '/calls?sn=A&call_id=1%2F2')
+    """
+    path, _separator, query = href.partition("?")
+    if path.startswith("/calls/"):
+        return path
+    if path != "/call":
+        return href
+    return "/calls?" + "&".join(part for part in query.split("&") if not part.startswith("zone="))
+
+
 def call_url(sn: str, call_id: str, zone: str = "", **query: object) -> str:
     """Return the URL of a call's page; ids that cannot be part of a path are in the query."""
     if _PATH_SAFE.fullmatch(sn) and _PATH_SAFE.fullmatch(call_id):

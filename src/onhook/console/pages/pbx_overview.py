@@ -35,6 +35,9 @@ RING_TIME_CALLS_MAX = 200
 RECENT_RECORDS_MAX = 50
 """Latest records of a PBX, from which its offset from UTC and its clock are shown."""
 
+LISTED_RECORDS_MAX = 10
+"""Latest records of each PBX in the list of all: with a thousand PBXs as many as fit a second."""
+
 OFFSET_ORIGINS = ("ids", "configured", "assumed")
 """From the best evidence to none: a call without evidence does not refute what other calls show."""
 
@@ -165,28 +168,56 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def load_pbx_overview(
-    app_state: AppState, pbx: Pbx, counters: list[RequestCounter], open_alarms: Iterable[Alarm]
+    app_state: AppState, pbx: Pbx, counters: Sequence[RequestCounter], open_alarms: Iterable[Alarm]
 ) -> PbxOverview:
     """Return the state of one PBX; `open_alarms` may have those of others."""
-    sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
-    pbx_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
     latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
     set_meaning = (await app_state.appdb.pbx_conventions.get(pbx.sn)).ring_time_meaning or None
     answered_calls = await app_state.store.calls(RecordFilter(sn=pbx.sn, status="ANSWERED"), RING_TIME_CALLS_MAX)
-    return PbxOverview(
-        pbx=pbx,
-        last_at=_latest_time(counter for counter in pbx_counters if is_live(counter))
-        or next((record.received_at for record in latest_page.data if record.via not in LATE_CHANNELS), None),
-        stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
-        duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
-        rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),
-        last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
-        tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
-        latest_record=latest_page.data[0] if latest_page.data else None,
-        recent_records=latest_page.data,
-        alarm_kinds=frozenset(alarm.kind for alarm in open_alarms if alarm.sn == pbx.sn),
+    return msgspec.structs.replace(
+        _make_overview(pbx, _counters_of(pbx, _counters_by_sn(counters)), latest_page.data, open_alarms),
         ring_time_meaning=set_meaning or detect_meaning(answered_calls.data),
         is_ring_time_set=set_meaning is not None,
+    )
+
+
+async def list_pbx_overviews(
+    app_state: AppState, pbxs: Sequence[Pbx], counters: Sequence[RequestCounter], open_alarms: Sequence[Alarm]
+) -> list[PbxOverview]:
+    """Return the states of PBXs by one query for all, without the meaning of `agent_ring_time`."""
+    records = await app_state.unmasked_store.latest_records(LISTED_RECORDS_MAX)
+    by_sn = _counters_by_sn(counters)
+    return [_make_overview(pbx, _counters_of(pbx, by_sn), records.get(pbx.sn, ()), open_alarms) for pbx in pbxs]
+
+
+def _counters_by_sn(counters: Iterable[RequestCounter]) -> Mapping[str, Sequence[RequestCounter]]:
+    by_sn: dict[str, list[RequestCounter]] = {}
+    for counter in counters:
+        if counter.kind != "unregistered":
+            by_sn.setdefault(fold_sn(counter.sn), []).append(counter)
+    return by_sn
+
+
+def _counters_of(pbx: Pbx, by_sn: Mapping[str, Sequence[RequestCounter]]) -> list[RequestCounter]:
+    return [counter for sn in {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)} for counter in by_sn.get(sn, ())]
+
+
+def _make_overview(
+    pbx: Pbx, counters: Sequence[RequestCounter], records: Sequence[Record], open_alarms: Iterable[Alarm]
+) -> PbxOverview:
+    """Return the state of a PBX by its own counters, and its latest records, the latest one first."""
+    return PbxOverview(
+        pbx=pbx,
+        last_at=_latest_time(counter for counter in counters if is_live(counter))
+        or next((record.received_at for record in records if record.via not in LATE_CHANNELS), None),
+        stored=sum(counter.count for counter in counters if counter.kind == "stored"),
+        duplicates=sum(counter.count for counter in counters if counter.kind == "duplicate"),
+        rejected=sum(counter.count for counter in counters if counter.kind in REJECTED_KINDS),
+        last_rejected_at=_latest_time(counter for counter in counters if counter.kind in REJECTED_KINDS),
+        tested_at=_latest_time(counter for counter in counters if counter.kind == "test_message"),
+        latest_record=records[0] if records else None,
+        recent_records=records,
+        alarm_kinds=frozenset(alarm.kind for alarm in open_alarms if alarm.sn == pbx.sn),
     )
 
 

@@ -31,6 +31,7 @@ from onhook.console.pages.pbx_overview import (
     describe_backfill,
     describe_coverage,
     find_backfill_error,
+    list_pbx_overviews,
     load_pbx_overview,
 )
 from onhook.console.pages.pbx_recordings import RecordingsOverview, load_recordings_overview
@@ -405,9 +406,7 @@ async def _render_pbxs(
         app_state,
         zone,
         PbxsView(
-            pbxs=[
-                await load_pbx_overview(app_state, pbx, counters, open_alarms) for pbx in await app_state.appdb.pbxs()
-            ],
+            pbxs=await list_pbx_overviews(app_state, await app_state.appdb.pbxs(), counters, open_alarms),
             today={row["pbx"]: row["calls"] for row in summary},
             unknown_pbxs=unknown_pbxs,
             error=error,

@@ -281,8 +281,9 @@ async def _render_list(
 ) -> Response[str]:
     principal, repository = get_principal(request.scope), app_state.appdb.report_schedules
     schedules = []
+    all_optouts = await repository.all_optouts()
     for schedule in await list_schedules(app_state, principal):
-        optouts = await repository.list_optouts(schedule.schedule_id)
+        optouts = all_optouts.get(schedule.schedule_id, frozenset())
         ended = [address for address in schedule.spec.addresses if address.casefold() in optouts]
         schedules.append((schedule, ended))
     user = await app_state.appdb.users.find(principal.name) if principal is not None and principal.is_user else None

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.record import Call
-from onhook.console.queries.calls import find_call
+from onhook.console.queries.calls import FoundCall, find_calls
 from onhook.console.state import AppState
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -18,12 +17,12 @@ KEY_SEPARATOR = "\n"
 
 async def find_selected_calls(
     app_state: AppState, texts: str | Sequence[str], scope: AccessScope | None
-) -> Sequence[Call]:
-    """Return the calls of a form, of which the reader must see each. Raises `NotFound`, `UsageError`."""
+) -> Sequence[FoundCall]:
+    """Return the calls of a form, of which the reader must see each, by one query. Raises `NotFound`, `UsageError`."""
     unique_texts = list(dict.fromkeys([texts] if isinstance(texts, str) else texts))
     if not 1 <= len(unique_texts) <= CALLS_MAX:
         raise UsageError(_("choose 1 to {maximum} calls", maximum=CALLS_MAX), hint=_("select them in the list"))
-    return [await find_call(app_state, *_split_key(text), scope) for text in unique_texts]
+    return await find_calls(app_state, [_split_key(text) for text in unique_texts], scope)
 
 
 def _split_key(text: str) -> tuple[str, str]:

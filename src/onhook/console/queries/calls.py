@@ -12,6 +12,7 @@ import msgspec
 from onhook.appdb.notes import Note, parse_tags
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.identity import CallKey
 from onhook.cdr.number_masking import LOCAL_DIGITS, has_number
 from onhook.cdr.record import Call
 from onhook.console.state import AppState
@@ -19,17 +20,34 @@ from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
 
+class FoundCall(msgspec.Struct, frozen=True):
+    """A call as the reader sees it, and as it is stored."""
+
+    call: Call
+    original: Call
+
+
 async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessScope | None) -> Call:
     """Return the call, as the reader sees it. Raises the same `NotFound` for an unknown one and one outside of the
     scope, which may name a number that is masked.
     """
-    call = await app_state.unmasked_store.call(sn, call_id)
+    return _check_visible(app_state, await app_state.unmasked_store.call(sn, call_id), (sn, call_id), scope).call
+
+
+async def find_calls(app_state: AppState, keys: Sequence[CallKey], scope: AccessScope | None) -> list[FoundCall]:
+    """Return these calls in their order, read by one query. Raises `NotFound` as `find_call` does."""
+    calls = {(call.sn, call.call_id): call for call in await app_state.unmasked_store.calls_by_keys(keys)}
+    return [_check_visible(app_state, calls.get(key), key, scope) for key in keys]
+
+
+def _check_visible(app_state: AppState, call: Call | None, key: CallKey, scope: AccessScope | None) -> FoundCall:
     if call is None or (scope is not None and not scope.allows_call(call)):
+        sn, call_id = key
         raise NotFound(
             _("there is no call {call_id} of {sn}", call_id=repr(call_id[:80]), sn=repr(sn[:80])),
             hint=_("it may not have ended yet"),
         )
-    return call if app_state.masking is None else app_state.masking.mask_call(call)
+    return FoundCall(call if app_state.masking is None else app_state.masking.mask_call(call), call)
 
 
 async def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
@@ -46,20 +64,25 @@ async def recording_path(app_state: AppState, call: Call, number: int) -> Path |
     return None if directory is None or number > len(names) else find_recording_file(directory, names[number - 1])
 
 
-async def list_notes(app_state: AppState, call: Call) -> list[Note]:
-    """Return all versions of a call's note, the latest first; masked numbers are masked in them too."""
+async def list_notes(app_state: AppState, call: Call, original: Call | None = None) -> list[Note]:
+    """Return all versions of a call's note, the latest first; masked numbers are masked in them too. `original` is the
+    call as it is stored, where that was read already.
+    """
     notes = await app_state.appdb.notes.history(call.sn, call.call_id)
-    original = None if app_state.masking is None else await app_state.unmasked_store.call(call.sn, call.call_id)
+    if app_state.masking is not None and original is None:
+        original = await app_state.unmasked_store.call(call.sn, call.call_id)
     return notes if original is None else [_mask_note(app_state, note, original) for note in notes]
 
 
-async def write_note(app_state: AppState, call: Call, text: str, tags: str, author: str) -> None:
-    """Add a version of a call's note. Raises `UsageError` where numbers are masked for the author, for a note with a
-    number: a masked one would be lost, and another one could be used to try numbers.
+async def write_note(  # noqa: PLR0917 - the parts of a note
+    app_state: AppState, call: Call, text: str, tags: str, author: str, original: Call | None = None
+) -> None:
+    """Add a version of a call's note; `original` as for `list_notes`. Raises `UsageError` where numbers are masked for
+    the author, for a note with a number: a masked one would be lost, and another one could be used to try numbers.
     """
     if app_state.masking is not None:
         versions = await app_state.appdb.notes.history(call.sn, call.call_id)
-        visible_versions = await list_notes(app_state, call)
+        visible_versions = await list_notes(app_state, call, original)
         if versions and (text.strip(), parse_tags(tags)) == (visible_versions[0].text, visible_versions[0].tags):
             return
         _check_masked_note(text, tags, has_hidden=versions[:1] != visible_versions[:1])

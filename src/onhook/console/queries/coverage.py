@@ -65,12 +65,13 @@ async def list_backfill_sns(app_state: AppState) -> frozenset[str]:
     return frozenset((await appdb.pbx_credentials.all()).keys() | (await appdb.cdr_sources.all()).keys())
 
 
-async def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
-    """Return all alarms, with the names of their PBXs."""
+async def list_named_alarms(app_state: AppState, *, only_open: bool = False) -> list[NamedAlarm]:
+    """Return all alarms, or the open ones, with the names of their PBXs."""
     names = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
+    alarms = app_state.appdb.alarms
     return [
         NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
-        for alarm in await app_state.appdb.alarms.all()
+        for alarm in await (alarms.open_alarms() if only_open else alarms.all())
     ]
 
 

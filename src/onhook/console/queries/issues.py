@@ -6,8 +6,4 @@ from onhook.appdb.issues import CHECK_KIND_PREFIX, StoredIssue
 
 async def list_open_checks(appdb: AppDb) -> list[StoredIssue]:
     """Return the open issues that are checks of this installation, the latest first."""
-    return [
-        issue
-        for issue in await appdb.issues.all()
-        if issue.ended_at is None and issue.kind.startswith(CHECK_KIND_PREFIX)
-    ]
+    return [issue for issue in await appdb.issues.open_issues() if issue.kind.startswith(CHECK_KIND_PREFIX)]

@@ -190,7 +190,8 @@ def _group(
         if (call.returned_at is not None or work.done_at is not None) is is_done:
             # What was done at different times stays apart.
             end = call.returned_by if call.returned_at else work.done_at
-            groups.setdefault((call.sn, extract_number(call.call_from), end), []).append(call)
+            caller = call.caller_id or extract_number(call.call_from)
+            groups.setdefault((call.sn, caller, end), []).append(call)
     return list(groups.values())
 
 

@@ -38,7 +38,7 @@ async def load_open_issues(app_state: AppState, zone: ZoneInfo) -> OpenIssues:
     appdb = app_state.appdb
     return OpenIssues(
         checks=await list_open_checks(appdb),
-        alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
+        alarms=await list_named_alarms(app_state, only_open=True),
         destinations=find_all_issues(
             await appdb.destinations.all(), await appdb.deliveries.backlogs(), app_state.clock.now(), zone
         ),

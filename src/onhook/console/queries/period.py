@@ -12,8 +12,8 @@ from onhook.lib.messages import _
 DAYS_DEFAULT = 7
 """Today and the six days before: traffic of an office repeats weekly."""
 
-_YEAR_MIN, _YEAR_MAX = 1990, 2100
-"""No call is outside of these."""
+_YEAR_MIN, _YEAR_MAX = 1970, 2100
+"""No call is outside of these, and years before them to compare with exist."""
 
 _STEPS = ((timedelta(days=2), "hour"), (timedelta(days=62), "day"), (timedelta(days=370), "week"))
 """Longest period per step: some sixty bars in a chart."""
@@ -31,9 +31,21 @@ def get_period(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> Pe
     until = search_filter.until or now
     since = search_filter.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
+    check_years(since, until)
     if since >= until:
         raise UsageError(_("the period ends before it begins"), location="until", hint=_("choose a later end"))
     return Period(since, until)
+
+
+def check_years(since: datetime, until: datetime) -> None:
+    """Raise `UsageError` for a period outside of the years that calls can be of."""
+    for name, boundary in (("since", since), ("until", until)):
+        if not _YEAR_MIN <= boundary.astimezone(UTC).year <= _YEAR_MAX:
+            raise UsageError(
+                _("{name} is not between {first} and {last}", name=name, first=_YEAR_MIN, last=_YEAR_MAX),
+                location=name,
+                hint=_("choose a date of calls"),
+            )
 
 
 def previous_period(period: Period, zone: ZoneInfo) -> Period:

@@ -262,8 +262,9 @@ class ReportMailWriter:
             return ""
         query, spec = self._read.query, self.schedule.spec
         path = SUBJECTS[spec.report].path
-        parts = [f"report={spec.report}"] if path == "/reports" else []
-        parts += [f"{name}={spec.filters[name]}" for name in ("by", "group_by") if name in spec.filters]
+        # How a report is divided is no parameter of lists.
+        divisions = [f"{name}={spec.filters[name]}" for name in ("by", "group_by") if name in spec.filters]
+        parts = [f"report={spec.report}", *divisions] if path == "/reports" else []
         parts += [text for text in query.filters.values() if text]
         return f"{self.console_url}{path}?{'&'.join(parts)}"
 

@@ -206,6 +206,17 @@ def last_received_at(connection: duckdb.DuckDBPyConnection, excluded_channels: S
     return {sn: to_datetime(received_at) for sn, received_at in rows}
 
 
+def latest_records(connection: duckdb.DuckDBPyConnection, limit: int) -> Mapping[str, Sequence[Record]]:
+    """See `Store.latest_records`."""
+    rows = connection.execute(f"SELECT max_by(rowid, started_at, {limit}) FROM legs GROUP BY sn").fetchall()
+    row_ids = [row_id for (ids,) in rows for row_id in ids]
+    records: dict[str, list[Record]] = {}
+    for row in _read_rows(connection, f"SELECT {record_selection()} FROM legs", "record_id_", row_ids, len(row_ids)):
+        record = record_from_row(row)
+        records.setdefault(record.sn, []).append(record)
+    return records
+
+
 def extent(
     connection: duckdb.DuckDBPyConnection,
     filters: tuple[RecordFilter, RecordFilter],

@@ -30,7 +30,7 @@ async def load_health(app_state: AppState, scope: AccessScope | None) -> Sequenc
     """Return the state of each PBX in scope, by name."""
     now = app_state.clock.now()
     counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
-    open_alarms = [alarm for alarm in await app_state.appdb.alarms.all() if alarm.ended_at is None]
+    open_alarms = await app_state.appdb.alarms.open_alarms()
     health = []
 
     async def read_last() -> Mapping[str, datetime]:

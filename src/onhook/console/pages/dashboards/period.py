@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.console.queries.period import Period
+from onhook.console.queries.period import Period, check_years
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -36,6 +36,7 @@ def dashboard_period(since: datetime, until: datetime | None, zone: ZoneInfo, no
     ('2026-10-20 22:00:00+00:00', '2026-10-21 10:00:00+00:00', '2026-10-28 23:00:00+00:00')
     """
     since, end = since.replace(microsecond=0), (until or now).replace(microsecond=0)
+    check_years(since, end)
     if until is None and since == end:
         end += timedelta(seconds=1)  # in the first second of a day
     if since >= end:

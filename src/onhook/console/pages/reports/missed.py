@@ -10,7 +10,7 @@ from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.lib.messages import _, mark
-from onhook.store.contract import NUMBER_SUFFIX_DIGITS, MissedCall
+from onhook.store.contract import NUMBER_SUFFIX_DIGITS, MissedCall, MissedCalls
 
 LISTED_MAX = 500
 """The latest; a longer list is not worked through by hand."""
@@ -44,15 +44,11 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
                 *(Column(mark("Outcome"), "outcome"), Column(mark("Waited"), "seconds"), *returned_columns),
             ],
             rows=rows,
-            note=_(
-                "{missed} inbound calls were missed: {returned} returned, {unreturned} not returned, "
-                "{anonymous} without a number."
-                " A call is returned when a person talked with the number later; numbers are compared by their last"
+            note=_describe_counts(query, result)
+            + " "
+            + _(
+                "A call is returned when a person talked with the number later; numbers are compared by their last"
                 " {digits} digits.",
-                missed=result.missed,
-                returned=result.returned,
-                unreturned=result.unreturned,
-                anonymous=result.anonymous,
                 digits=NUMBER_SUFFIX_DIGITS,
             )
             + (" " + _("The latest {limit} are listed.", limit=LISTED_MAX) if len(rows) == LISTED_MAX else "")
@@ -61,6 +57,21 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
         )
 
     return build
+
+
+def _describe_counts(query: ReportQuery, result: MissedCalls) -> str:
+    """Return how many calls were missed: inbound ones, unless another type was chosen."""
+    counts = {name: getattr(result, name) for name in ("missed", "returned", "unreturned", "anonymous")}
+    if query.search_filter.type is None:
+        return _(
+            "{missed} inbound calls were missed: {returned} returned, {unreturned} not returned, "
+            "{anonymous} without a number.",
+            **counts,
+        )
+    return _(
+        "{missed} calls were missed: {returned} returned, {unreturned} not returned, {anonymous} without a number.",
+        **counts,
+    )
 
 
 async def _describe_compared(query: ReportQuery, missed_filter: RecordFilter) -> str:

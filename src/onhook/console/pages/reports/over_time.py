@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.cdr.utc_offset import format_offset
 from onhook.console.pages.formatting import (
     format_date,
     format_month,
@@ -42,6 +43,16 @@ _NO_CALLS: Mapping[str, Any] = {
 }
 
 
+_MISSED_STATUSES: Mapping[str, str] = {
+    "no_answer": "NO ANSWER",
+    "busy": "BUSY",
+    "voicemail": "VOICEMAIL",
+    "abandoned": "ABANDONED",
+    "failed": "FAILED",
+}
+"""Outcomes of missed calls, by the name of their count: a column each."""
+
+
 class ReportStep(msgspec.Struct, frozen=True):
     """An hour, day, week or month of the period, cut at its ends, with its figures."""
 
@@ -56,7 +67,6 @@ async def volume(query: ReportQuery) -> Report:
     rows, steps = [], await _list_steps(query)
     for step in steps:
         period = _period_filters(step, query)
-        names_by_status = {"ANSWERED": "answered", "NO ANSWER": "no_answer", "BUSY": "busy", "VOICEMAIL": "voicemail"}
         rows.append(
             (
                 Cell(step.label, query.calls_url(**period)),
@@ -65,12 +75,15 @@ async def volume(query: ReportQuery) -> Report:
                 query.count_cell(step.counts["missed"], **period, status="!ANSWERED"),
                 *(
                     query.count_cell(step.counts[name], **period, status=status)
-                    for status, name in list(names_by_status.items())[1:]
+                    for name, status in _MISSED_STATUSES.items()
                 ),
                 Cell(step.counts["talk_duration"], query.calls_url(**period, status="ANSWERED")),
             )
         )
-    titles = (mark("Calls"), mark("Answered"), mark("Missed"), mark("No answer"), mark("Busy"), mark("Voicemail"))
+    titles = (
+        *(mark("Calls"), mark("Answered"), mark("Missed"), mark("No answer"), mark("Busy"), mark("Voicemail")),
+        *(mark("Abandoned"), mark("Failed")),
+    )
     chart = Chart(
         shape="stack",
         labels=[step.label for step in steps],
@@ -223,7 +236,8 @@ def _step_key(by: str, instant: datetime, zone: ZoneInfo) -> str:
     """Return the first moment of the hour, day, week or month of a time, as a summary writes it."""
     local = instant.astimezone(zone)
     if by == "hour":
-        return local.replace(minute=0, second=0, microsecond=0).isoformat()
+        # With the offset of this time: that of the full hour is another one where a clock change is within the hour.
+        return f"{local:%Y-%m-%dT%H}:00:00{format_offset(local.utcoffset() or timedelta())}"
     day = local.date()
     if by == "week":
         day -= timedelta(days=day.weekday())

@@ -21,6 +21,7 @@ from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFi
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.date_range import DateRange, create_date_range
+from onhook.console.pages.formatting import to_api_path
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
@@ -268,7 +269,7 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
 def report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
     """Return a cell as data: a time with the offset of the zone."""
     value = cell.value.astimezone(zone).isoformat() if isinstance(cell.value, datetime) else cell.value
-    return ReportCell(value, cell.href, cell.name)
+    return ReportCell(value, to_api_path(cell.href), cell.name)
 
 
 def _get_kind(report_name: str) -> ReportKind:

@@ -1,11 +1,13 @@
 """Report of callers who called more than once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from onhook.cdr.number_masking import is_masked
+from onhook.console.masked_store import MaskedStore
 from onhook.console.pages.reports.parties import RECENT_DAYS, SummaryRow
 from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
@@ -41,7 +43,15 @@ def _build_report(
         compared = _select_repeating(_select_numbers(compared_summary))
         total_rows.append(_total_cells(Cell(_("Compared"), compared_query.calls_url(type=call_type)), compared))
     keys: list[SummaryRow | tuple[Cell, ...]] = [*repeating, *total_rows] if repeating else []
-    rows = LazyRows(keys, lambda key: key if isinstance(key, tuple) else _cells(query, key, call_type))
+    shown_counts = Counter(row["call_from"] for row in callers)
+    rows = LazyRows(
+        keys,
+        lambda key: (
+            key
+            if isinstance(key, tuple)
+            else _cells(query, key, call_type, is_unique=shown_counts[key["call_from"]] == 1)
+        ),
+    )
     return Report(
         columns=[
             Column(mark("Caller"), "party"),
@@ -65,8 +75,10 @@ def _build_report(
 
 
 async def _summarise_callers(query: ReportQuery, call_type: str) -> list[SummaryRow]:
-    """Return all callers, and their calls."""
+    """Return all callers, and their calls; those who are shown alike to a reader with masked numbers apart."""
     search_filter = msgspec.structs.replace(query.search_filter, type=call_type)
+    if isinstance(query.store, MaskedStore):
+        return [*await query.store.list_callers(search_filter, query.zone.key)]
     return [*await query.store.summary(search_filter, "call_from", query.zone.key)]
 
 
@@ -92,13 +104,17 @@ def _total_cells(label: Cell, callers: Sequence[SummaryRow]) -> tuple[Cell, ...]
     return (label, *map(Cell, totals.values()), Cell(share(totals["answered"], totals["calls"])))
 
 
-def _cells(query: ReportQuery, row: SummaryRow, call_type: str) -> tuple[Cell, ...]:
-    """Return the cells of a caller."""
+def _cells(query: ReportQuery, row: SummaryRow, call_type: str, *, is_unique: bool) -> tuple[Cell, ...]:
+    """Return the cells of a caller; without links where a filter would find the calls of others who are shown alike."""
     filters = {"caller": row["call_from"], "type": call_type}
+
+    def count_cell(name: str, **status: str) -> Cell:
+        return query.count_cell(row[name], **filters, **status) if is_unique else Cell(row[name])
+
     return (
-        query.number_cell(row["call_from"], query.calls_url(**filters)),
-        query.count_cell(row["calls"], **filters),
-        query.count_cell(row["answered"], **filters, status="ANSWERED"),
-        query.count_cell(row["missed"], **filters, status="!ANSWERED"),
+        query.number_cell(row["call_from"], query.calls_url(**filters) if is_unique else ""),
+        count_cell("calls"),
+        count_cell("answered", status="ANSWERED"),
+        count_cell("missed", status="!ANSWERED"),
         Cell(share(row["answered"], row["calls"])),
     )
