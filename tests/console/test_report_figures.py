@@ -151,6 +151,8 @@ async def test_report_volume_and_quality_equal_plain_loop(
                 "No answer": words.count("NOANSWER"),
                 "Busy": words.count("BUSY"),
                 "Voicemail": words.count("VOICEMAIL"),
+                "Abandoned": words.count("ABANDONED"),
+                "Failed": words.count("FAILED"),
                 "Talk": total(call.talk_duration for call in step_calls),
             }, (by, step)
         assert sum(row["Calls"] for row in rows) == len(calls)
@@ -302,7 +304,7 @@ async def test_report_cells_of_equal_numbers_of_two_pbxs_link_to_their_own_calls
 
 
 def _has_trunk(call: Call, trunk: str) -> bool:
-    return trunk in (call.src_trunk_name, call.dst_trunk_name)
+    return any(trunk in (leg.src_trunk_name, leg.dst_trunk_name) for leg in call.legs)
 
 
 def _peak(calls: Sequence[Call]) -> int:

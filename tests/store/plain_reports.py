@@ -161,7 +161,7 @@ def _concurrent_calls(calls: Iterable[Call], time: datetime) -> int:
 
 
 def _trunks(call: Call) -> set[str]:
-    return {call.src_trunk_name, call.dst_trunk_name} - {""}
+    return {name for leg in call.legs for name in (leg.src_trunk_name, leg.dst_trunk_name)} - {""}
 
 
 def _intervals(by: str, zone: str, begin: datetime, end: datetime) -> list[list[datetime]]:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.delivery_rows import NewAttempt, NewLoggedAttempt
+from onhook.appdb.delivery_rows import Backlog, NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import mask_url
 from onhook.appdb.destinations import Destination, DestinationState, Stream
 from onhook.cdr.record_filter import RecordFilter
@@ -86,7 +86,38 @@ async def view_destination(
     """Return the destination with its current status, secrets masked. Raises `Unavailable`."""
     backlog = await appdb.deliveries.backlog(destination.destination_id)
     streams = await appdb.destinations.streams(destination.destination_id)
-    unsent_count, replay_count, pending_times = await _count_unsent(destination, streams, store)
+    return await _view(destination, backlog, streams, store, await store.position(), now, zone)
+
+
+async def view_destinations(
+    destinations: Sequence[Destination], appdb: AppDb, store: Store, now: datetime, zone: tzinfo = UTC
+) -> list[DestinationView]:
+    """Return destinations as `view_destination` does; backlogs and the position are read once for all."""
+    backlogs, position = await appdb.deliveries.backlogs(), await store.position()
+    return [
+        await _view(
+            destination,
+            backlogs.get(destination.destination_id, Backlog()),
+            await appdb.destinations.streams(destination.destination_id),
+            store,
+            position,
+            now,
+            zone,
+        )
+        for destination in destinations
+    ]
+
+
+async def _view(  # noqa: PLR0917 - independent values
+    destination: Destination,
+    backlog: Backlog,
+    streams: Sequence[Stream],
+    store: Store,
+    position: int,
+    now: datetime,
+    zone: tzinfo,
+) -> DestinationView:
+    unsent_count, replay_count, pending_times = await _count_unsent(destination, streams, store, position)
     if backlog.oldest_pending_at is not None:
         pending_times.append(to_datetime(backlog.oldest_pending_at))
     return DestinationView(
@@ -105,13 +136,12 @@ async def view_destination(
 
 
 async def _count_unsent(
-    destination: Destination, streams: Sequence[Stream], store: Store
+    destination: Destination, streams: Sequence[Stream], store: Store, position: int
 ) -> tuple[int, int, list[datetime]]:
     """Return the number of records after the cursors, how many of them are of replays, and the time of the oldest one
     of the live stream.
     """
     unsent_count, replay_count, oldest_times = 0, 0, []
-    position = await store.position()
     for stream in streams:
         cursor = stream.cursor or 0
         if cursor >= position:

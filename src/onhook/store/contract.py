@@ -442,8 +442,8 @@ class Store(Protocol):
         """Return the peak number of concurrent calls by hour, day, month or in all (see PEAK_STEPS), in order.
 
         A call that began before `since` counts as long as it lasts after it; a call without a known end does not count.
-        By trunk a call counts on its incoming and on its outgoing trunk; intervals without calls on a trunk are left
-        out. Raises `UsageError`.
+        By trunk a call counts on each trunk of its legs, for all of its time; intervals without calls on a trunk are
+        left out. Raises `UsageError`.
         """
         ...
 

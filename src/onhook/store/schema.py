@@ -20,7 +20,7 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """A file of another version is rebuilt from the ledger: increased with the tables, and with rules that make other
 records of the same raw events.
 """

@@ -18,6 +18,7 @@ from onhook.console.queries.destinations import (
     NewDestination,
     create_destination,
     describe_destination,
+    describe_destinations,
     parse_destination_filter,
 )
 from onhook.console.state import AppStateDep
@@ -87,9 +88,7 @@ class RetryAllResult(msgspec.Struct, frozen=True):
 @get("/destinations", summary="List destinations", tags=["destinations"], responses=PROBLEMS)
 async def list_destinations(app_state: AppStateDep) -> DestinationList:
     """List destinations with their pending notifications, without their secrets."""
-    return DestinationList(
-        [await describe_destination(app_state, destination) for destination in await app_state.appdb.destinations.all()]
-    )
+    return DestinationList(await describe_destinations(app_state))
 
 
 @get("/destinations/{name:str}", summary="Read a destination", tags=["destinations"], responses=PROBLEMS)

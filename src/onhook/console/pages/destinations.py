@@ -50,6 +50,7 @@ from onhook.console.queries.destinations import (
     NewDestination,
     create_destination,
     describe_destination,
+    describe_destinations,
     get_delivery_details,
     get_destination_by_id,
     parse_destination_filter,
@@ -391,10 +392,7 @@ async def _render_destinations(
         app_state,
         reader_zone,
         DestinationsView(
-            destinations=[
-                await describe_destination(app_state, destination)
-                for destination in await app_state.appdb.destinations.all()
-            ],
+            destinations=await describe_destinations(app_state),
             message=message,
             error=error,
             form={**FORM_DEFAULTS, **form, "secret": ""},

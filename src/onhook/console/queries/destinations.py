@@ -13,7 +13,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.console.parameters import Label, SecretText
 from onhook.console.state import AppState
 from onhook.delivery.address_check import check_destination
-from onhook.delivery.status import DestinationView, mask_secrets, view_destination
+from onhook.delivery.status import DestinationView, mask_secrets, view_destination, view_destinations
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 
@@ -45,6 +45,14 @@ async def describe_destination(app_state: AppState, destination: Destination) ->
     """Return a destination with its status, secrets masked."""
     return await view_destination(
         destination, app_state.appdb, app_state.store, app_state.clock.now(), get_zone(app_state.config.zone)
+    )
+
+
+async def describe_destinations(app_state: AppState) -> list[DestinationView]:
+    """Return all destinations with their status, secrets masked."""
+    destinations = await app_state.appdb.destinations.all()
+    return await view_destinations(
+        destinations, app_state.appdb, app_state.store, app_state.clock.now(), get_zone(app_state.config.zone)
     )
 
 

@@ -3,14 +3,18 @@
 Each interval begins with a step of zero, so that calls of the interval before count in it too.
 """
 
-_CALL_SPANS = (
-    "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {span_test}"
+from onhook.store.queries.conditions import LEG_OF_CALL
+
+_ALL_SPANS = (
+    "SELECT '' AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {test} AND ended_at > started_at"
 )
-_ALL_SPANS = _CALL_SPANS.format(trunk="''", span_test="ended_at > started_at")
-_TRUNK_SPANS = " UNION ALL ".join(
-    _CALL_SPANS.format(trunk=name, span_test=f"ended_at > started_at AND {name} <> ''{unless}")
-    for name, unless in (("src_trunk_name", ""), ("dst_trunk_name", " AND dst_trunk_name <> src_trunk_name"))
+_TRUNK_SPANS = (
+    "SELECT DISTINCT trunk, call_key, sn, call_id, begun, ended FROM ("
+    "SELECT calls.*, unnest([legs.src_trunk_name, legs.dst_trunk_name]) AS trunk FROM ("
+    "SELECT call_key, sn, call_id, started_at AS begun, ended_at AS ended FROM calls"
+    f" WHERE {{test}} AND ended_at > started_at) AS calls JOIN legs ON {LEG_OF_CALL}) WHERE trunk <> ''"
 )
+"""A call is one of each trunk of its legs, as the filter `trunk` finds it, from its start to its end."""
 
 CONCURRENCY_QUERY = """
 WITH spans AS ({spans}),
