@@ -116,9 +116,9 @@ async def test_pages_read_no_alarms_and_issues_that_have_ended(
     appdb_rows = appdb.rows
 
     async def rows(sql: str, *arguments: Any, **options: Any) -> Any:
-        found = await appdb_rows(sql, *arguments, **options)
-        row_counts[sql] = len(found)
-        return found
+        sql_rows = await appdb_rows(sql, *arguments, **options)
+        row_counts[sql] = len(sql_rows)
+        return sql_rows
 
     with monkeypatch.context() as patch:
         patch.setattr(appdb, "rows", rows)
@@ -142,7 +142,7 @@ async def test_list_of_scheduled_reports_reads_no_more_for_more_of_them(
         await schedules.add("Alice", f"report {number}", spec, now_us=1)
     await schedules.opt_out(first.schedule_id, "Bob@example.com", now_us=1)
     assert [await count_page(harness, client, monkeypatch, address) for address in addresses] == before
-    listed = (await (await client.get("/api/v1/report-schedules")).json())["data"]
-    assert {info["name"]: info["unsubscribed"] for info in listed if info["unsubscribed"]} == {
+    infos = (await (await client.get("/api/v1/report-schedules")).json())["data"]
+    assert {info["name"]: info["unsubscribed"] for info in infos if info["unsubscribed"]} == {
         "first": ["bob@example.com"]
     }

@@ -298,8 +298,8 @@ async def test_report_cells_of_equal_numbers_of_two_pbxs_link_to_their_own_calls
         pbxs = set()
         for row in report["data"]:
             pbxs.add(row[1]["value"])
-            listed = await (await module_client.get(f"/api/v1{row[2]['href']}&limit=1000")).json()
-            assert len(listed["data"]) == row[2]["value"], row
+            call_list = await (await module_client.get(f"/api/v1{row[2]['href']}&limit=1000")).json()
+            assert len(call_list["data"]) == row[2]["value"], row
         assert pbxs >= {"office", "branch"}
 
 

@@ -121,7 +121,9 @@ async def change_missed_calls(
     """
     scope, principal = get_access_scope(request.scope), get_principal(request.scope)
     keys = list(dict.fromkeys((reference.sn, reference.call_id) for reference in data.calls))
-    stored_keys = [(found.call.sn, found.call.call_id) for found in await find_calls(app_state, keys, scope)]
+    stored_keys = [
+        (found_call.call.sn, found_call.call.call_id) for found_call in await find_calls(app_state, keys, scope)
+    ]
     await change_work(app_state, stored_keys, data.action, principal.name if principal else "", data.remind_at)
     return ChangedCalls(len(stored_keys))
 

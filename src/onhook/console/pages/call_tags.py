@@ -42,13 +42,15 @@ async def change_tags(
     return Redirect(local_path(data.next, without=""), status_code=303)
 
 
-async def _change(app_state: AppState, found: FoundCall, tags: Sequence[str], author: str, *, is_added: bool) -> None:
+async def _change(
+    app_state: AppState, found_call: FoundCall, tags: Sequence[str], author: str, *, is_added: bool
+) -> None:
     # The store was read before the transaction, in which other writers wait.
-    versions = await list_notes(app_state, found.call, found.original)
+    versions = await list_notes(app_state, found_call.call, found_call.original)
     old_tags = versions[0].tags if versions else ()
     new_tags = [*old_tags, *tags] if is_added else [tag for tag in old_tags if tag not in tags]
     text = versions[0].text if versions else ""
-    await write_note(app_state, found.call, text, ",".join(new_tags), author, found.original)
+    await write_note(app_state, found_call.call, text, ",".join(new_tags), author, found_call.original)
 
 
 ROUTES = (change_tags,)

@@ -123,7 +123,7 @@ async def change_missed_call(
 ) -> Redirect:
     """Change the work on missed calls, of all or of none, and return to the list."""
     calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
-    keys = [(found.call.sn, found.call.call_id) for found in calls]
+    keys = [(found_call.call.sn, found_call.call.call_id) for found_call in calls]
     principal = get_principal(request.scope)
     is_reminder = data.action == "remind"
     remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone) if is_reminder else None
