@@ -175,9 +175,6 @@ come in by a trunk, or empty. The number plan says which of them are extensions.
 OUTSIDE_MARK = "\x1f"
 """Before a number in a marked summary that was reached by a trunk."""
 
-INTERNAL_CHARACTERS_MAX = 32
-"""No number or name of an extension is longer."""
-
 DURATION_FIELDS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
 """Durations that a histogram can show."""
 
@@ -382,9 +379,7 @@ class Store(Protocol):
         ...
 
     async def latest_records(self, limit: int) -> Mapping[str, Sequence[Record]]:
-        """Return the records of each PBX whose calls began last, at most `limit` of each, the latest first, by serial
-        number.
-        """
+        """Return the latest records of each PBX by serial number, at most `limit` of each, the latest first."""
         ...
 
     async def extent(

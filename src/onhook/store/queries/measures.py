@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from onhook.cdr.call_assembly import ANSWERED
-from onhook.store.contract import INTERNAL_CHARACTERS_MAX, OUTSIDE_MARK
+from onhook.store.contract import OUTSIDE_MARK
 from onhook.store.queries.conditions import LEG_OF_CALL
 
 _MISSED_STATUSES = {
@@ -47,6 +47,9 @@ def outcome_measures(status: str) -> str:
     counts["missed"] = f"calls - {counts['answered']}"
     return ", ".join(f"{counts.get(name, name)} AS {name}" for name in MEASURES)
 
+
+INTERNAL_CHARACTERS_MAX = 32
+"""No number or name of an extension is longer."""
 
 IS_INTERNAL = (
     f"({{trunk}} = '' AND type_folded <> '{{opposite_type}}' AND {{number}} <> '' AND NOT starts_with({{number}}, '+')"
