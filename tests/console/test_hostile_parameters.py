@@ -7,33 +7,42 @@ from collections.abc import Iterator, Sequence
 import aiohttp
 import pytest
 
+from onhook.cdr.call_filter import CALL_FILTER_NAMES
+from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.console.app import create_routes
 from onhook.console.parameters import known_parameters
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_reports import AUTUMN, some_calls
 from tests.factories import SN
 
+DATES = (
+    *("0001-01-01", "0001-01-02", "9999-12-31", "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"),
+    *("1970-01-01", "2100-12-31", "9999w", "yesterday", "2026-02-30"),
+)
+TEXTS = ("%20", "%00", "%F0%9F%98%80", "!", "department:", "a" * 200)
 VALUES = (
     *(
-        "%20",
+        *DATES,
+        *TEXTS,
         "0",
         "-1",
         "12",
         "99999999999999999999",
         "1e9",
         "NaN",
-        "%00",
         "%FF",
-        "%F0%9F%98%80",
         "%D9%A3",
         "%C2%B2",
-        "a" * 200,
+        "year",
+        "previous",
     ),
-    *("0001-01-01", "0001-01-02", "9999-12-31", "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"),
-    *("1970-01-01", "2100-12-31", "9999w", "yesterday", "year", "previous", "2026-02-30"),
-    *("!", ",", "department:", "site:%20", "{}", "'", "%25", "*", "../..", "=", "a%3Db,c"),
+    *(",", "site:%20", "{}", "'", "%25", "*", "../..", "=", "a%3Db,c"),
 )
-"""Encoded: of blanks, signs, digits of other scripts, ends of calendars, and separators alone."""
+"""Encoded: blanks, signs, digits of other scripts, ends of calendars, and separators alone."""
+
+TIME_NAMES = {"since", "until", "under_way_at", "ended_since"}
+SHARED_NAMES = {*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q", "zone"} - TIME_NAMES
+"""Filters, which many routes read by the same code: fewer values for each route."""
 
 PERIODS = (
     "since=0001-01-02&until=0001-01-03",
@@ -42,6 +51,11 @@ PERIODS = (
 )
 
 CONCURRENT = 8
+
+
+def list_values(name: str) -> Sequence[str]:
+    """Return the values that a parameter is tried with."""
+    return (*DATES, *TEXTS) if name in TIME_NAMES else TEXTS if name in SHARED_NAMES else VALUES
 
 
 def fill(path: str) -> str:
@@ -76,11 +90,14 @@ async def list_errors(client: aiohttp.ClientSession, addresses: Sequence[str]) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_no_value_of_any_parameter_is_an_internal_error(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     await harness.ingest_details(some_calls(AUTUMN))
-    addresses = [f"{path}?{name}={value}" for path, names in list_routes() for name in names for value in VALUES]
+    addresses = [
+        f"{path}?{name}={value}" for path, names in list_routes() for name in names for value in list_values(name)
+    ]
     addresses += [
         f"{path}?{period}{compare}"
         for path, names in list_routes()
@@ -88,7 +105,7 @@ async def test_no_value_of_any_parameter_is_an_internal_error(
         for period in PERIODS
         for compare in (("", "&compare=year", "&compare=previous") if "compare" in names else ("",))
     ]
-    assert len(addresses) > 10_000
+    assert len(addresses) > 5_000
     assert await list_errors(client, addresses) == []
 
 
