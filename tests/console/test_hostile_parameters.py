@@ -119,6 +119,7 @@ async def test_no_value_of_any_parameter_is_an_internal_error(
         ("/reports?report=volume&since=1001-01-01&until=1001-01-02&compare=year", "since"),
         ("/api/v1/reports?since=0001-01-01T00:00:00%2B00:00&until=0001-06-01&compare=year", "since"),
         ("/missed?until=9999-12-31", "until"),
+        ("/api/v1/missed-calls?until=0001-01-02", "until"),
         ("/calls?weekday=%20", ""),
         ("/calls?weekday=12", "weekday"),
     ],

@@ -29,9 +29,9 @@ class Period(msgspec.Struct, frozen=True):
 def get_period(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> Period:
     """Return the period of a filter; without a start the last week, without an end until now. Raises `UsageError`."""
     until = search_filter.until or now
+    check_years(search_filter.since or now, until)
     since = search_filter.since or _start_of_day(until.astimezone(zone).date() - timedelta(days=DAYS_DEFAULT - 1), zone)
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
-    check_years(since, until)
     if since >= until:
         raise UsageError(_("the period ends before it begins"), location="until", hint=_("choose a later end"))
     return Period(since, until)
