@@ -12,8 +12,11 @@ from onhook.lib.messages import _
 DAYS_DEFAULT = 7
 """Today and the six days before: traffic of an office repeats weekly."""
 
-_YEAR_MIN, _YEAR_MAX = 1970, 2100
-"""No call is outside of these, and years before them to compare with exist."""
+_YEAR_MIN, _YEAR_MAX = 1990, 2100
+"""No call is outside of these."""
+
+_PERIOD_YEAR_MIN = 1900
+"""Of a period of any length, before which there are years to compare with."""
 
 _STEPS = ((timedelta(days=2), "hour"), (timedelta(days=62), "day"), (timedelta(days=370), "week"))
 """Longest period per step: some sixty bars in a chart."""
@@ -38,11 +41,11 @@ def get_period(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> Pe
 
 
 def check_years(since: datetime, until: datetime) -> None:
-    """Raise `UsageError` for a period outside of the years that calls can be of."""
+    """Raise `UsageError` for a period outside of the years for which there is one to compare with."""
     for name, boundary in (("since", since), ("until", until)):
-        if not _YEAR_MIN <= boundary.astimezone(UTC).year <= _YEAR_MAX:
+        if not _PERIOD_YEAR_MIN <= boundary.astimezone(UTC).year <= _YEAR_MAX:
             raise UsageError(
-                _("{name} is not between {first} and {last}", name=name, first=_YEAR_MIN, last=_YEAR_MAX),
+                _("{name} is not between {first} and {last}", name=name, first=_PERIOD_YEAR_MIN, last=_YEAR_MAX),
                 location=name,
                 hint=_("choose a date of calls"),
             )
