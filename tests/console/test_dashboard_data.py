@@ -111,7 +111,7 @@ async def test_dashboard_data_links_after_api_v1_list_calls(
             details(now - timedelta(minutes=minutes), call_from=f"+493012345{minutes}", call_duration=minutes, **missed)
             for minutes in range(3, 6)
         ]
-        + [details(now - timedelta(minutes=9), call_id="7/8?", call_from="+4930999", **missed)]
+        + [details(now - timedelta(hours=12), call_id="7/8?", call_from="+4930999", **missed)]
     )
     board = await read_json(client, "/api/v1/dashboards/0?since=2d")
     tiles = {tile["kind"]: tile["href"] for tile in board["data"]}
