@@ -187,6 +187,32 @@ async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarnes
         await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER)
 
 
+async def test_missed_inbox_invalid_period_has_its_form(client: aiohttp.ClientSession) -> None:
+    """Also other filters, which have names that people know."""
+    query = "since=soon&did_number=4930&show=done"
+    answer = await client.get(f"/missed?{query}", headers={"Accept": "text/html"})
+    text = await answer.text()
+    assert (answer.status, 'id="error-since"' in text) == (400, True)
+    for name, value in (("since", "soon"), ("did_number", "4930"), ("show", "done")):
+        assert re.search(rf'name="{name}"[^>]* value="{value}"', text), name
+    assert '<label>DID number<input name="did_number"' in text
+    assert "did_number</" not in text
+
+
+async def test_missed_inbox_claim_of_another_user_is_explained_on_the_list(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    call_id = await add_missed(harness, 50, CALLER)
+    await harness.appdb.missed_call_work.claim([(SN, call_id)], "Ann", now_us=harness.clock.microseconds())
+    form = {"call": f"{SN}\n{call_id}", "action": "claim"}
+    answer = await client.post("/missed?since=1d", data=form)
+    text = await answer.text()
+    assert (answer.status, 'role="alert"' in text, "Ann has claimed" in text) == (400, True, True)
+    assert ('action="/missed?since=1d"' in text, "Claimed by Ann" in text) == (True, True)
+    done = await client.post("/missed?since=1d", data=form | {"action": "done"}, allow_redirects=False)
+    assert (done.status, done.headers["Location"]) == (303, "/missed?since=1d")
+
+
 async def test_missed_inbox_counts_are_as_new_as_its_rows(harness: ConsoleHarness, chromium_path: str) -> None:
     """Of an open page; what has not changed is not replaced."""
     await add_missed(harness, 50, CALLER)

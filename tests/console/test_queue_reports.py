@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from tests.cdr import plain_queues
 from tests.console.conftest import ConsoleHarness
-from tests.factories import BOB, IVR, QUEUE, details
+from tests.factories import BOB, IVR, QUEUE, SN, details
 
 BEGIN = datetime(2026, 10, 24, 22, tzinfo=UTC)
 PERIOD = "since=2026-10-25&until=2026-11-01"
@@ -218,6 +219,21 @@ async def test_queue_settings_that_are_no_seconds_are_rejected(
     assert (await client.post("/queue-targets", data=form)).status == 400
     invalid = {"pbx": "office", "queue": "6400", "service_level_seconds": -1}
     assert (await client.put("/api/v1/queue-targets", json=invalid)).status == 400
+    assert await harness.appdb.queue_targets.all() == {}
+
+
+async def test_queue_settings_that_cannot_be_used_are_kept_in_their_form(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    good = {"pbx": SN, "queue": "6400", "service_level_seconds": "7", "short_abandon_seconds": "9", "report": "queues"}
+    for changes, field in (({"queue": " "}, "queue"), ({"short_abandon_seconds": "soon"}, "short_abandon_seconds")):
+        page = await client.post("/queue-targets", data=good | changes)
+        text = await page.text()
+        assert (page.status, f'id="error-{field}"' in text) == (400, True)
+        for name, value in (good | changes).items():
+            if name != "pbx":
+                assert re.search(rf'name="{name}"[^>]* value="{value}"', text), name
+        assert f'value="{SN}" selected' in text
     assert await harness.appdb.queue_targets.all() == {}
 
 

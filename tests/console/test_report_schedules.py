@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl, quote
 
 import aiohttp
 import msgspec
@@ -54,7 +55,7 @@ async def test_report_schedules_page_adds_changes_pauses_tests_and_removes(
     async with user_of(harness, browser, "alice") as alice:
         page = await (await alice.get("/report-schedules/new?report=queues&filters=pbx%3Doffice")).text()
         assert '<option value="queues" selected>' in page
-        assert 'value="pbx=office"' in page
+        assert "<option selected>office</option>" in page
         page = await post(alice, "/report-schedules", FORM)
         assert "Queues is scheduled." in page
         assert "weekly on Tuesday at 07:00, Europe/Berlin" in page
@@ -73,6 +74,27 @@ async def test_report_schedules_page_adds_changes_pauses_tests_and_removes(
         assert "No scheduled reports." in await post(alice, f"{path}/remove", {})
     actions = [entry.action for entry in await harness.appdb.audit.latest(9)]
     assert {"add scheduled report Queues", "remove scheduled report Queues"} <= set(actions)
+
+
+async def test_report_schedules_form_has_filters_in_words(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    """Those of a page; PBX and type have fields of their own. What is saved is what was shown."""
+    async with user_of(harness, browser, "alice") as alice:
+        query = "pbx=office&type=inbound&did_number=4930&min_talk_duration=60"
+        page = await (await alice.get(f"/report-schedules/new?report=calls&filters={quote(query)}")).text()
+        assert ("<option selected>office</option>" in page, "<option selected>Inbound</option>" in page) == (True, True)
+        assert "DID number: 4930, Talk, minimum: 1:00" in page
+        (own_query,) = re.findall(r'name="query"[^>]* value="([^"]*)"', page)
+        form = FORM | {"report": "calls", "pbx": "office", "type": "Inbound", "query": html.unescape(own_query)}
+        await post(alice, "/report-schedules", form)
+        (schedule,) = await harness.appdb.report_schedules.all()
+        assert schedule.spec.filters == dict(parse_qsl(query)) | {"type": "Inbound"}
+        page = await (await alice.get("/report-schedules")).text()
+        (removal,) = re.findall(r'<details class="confirm">.*?</details>', page, re.DOTALL)
+        assert f'action="/report-schedules/{schedule.schedule_id}/remove"' in removal
+        page = await (await alice.get(f"/report-schedules/{schedule.schedule_id}")).text()
+        assert "DID number: 4930, Talk, minimum: 1:00" in page
 
 
 async def test_report_schedules_form_invalid_values_are_kept_and_explained(

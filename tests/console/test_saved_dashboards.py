@@ -107,6 +107,28 @@ async def test_tiles_that_are_invalid_are_rejected(
     assert "tiles" in await answer.text()
 
 
+async def test_dashboard_with_a_name_that_cannot_be_used_is_kept_in_its_form(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    form = {"name": "n" * 200, "tiles": "calls:2,missed:4", "since": "6d", "until": "", "pbx": "office"}
+    answer = await client.post("/dashboards/save", data=form, headers=HEADERS)
+    text = await answer.text()
+    assert (answer.status, 'id="error-name"' in text) == (400, True)
+    for name, value in form.items():
+        assert re.search(rf'name="{name}"[^>]* value="{value}"', text), name
+    assert await harness.appdb.dashboards.all() == []
+
+
+async def test_dashboard_removal_is_confirmed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The button is in a part of the page that has to be opened."""
+    await harness.ingest_details([details()])
+    _status, address = await save(client, "Team")
+    text = await read(client, address)
+    (form,) = re.findall(r'<details class="confirm">.*?</details>', text, re.DOTALL)
+    assert 'action="/dashboards/remove"' in form
+    assert text.count('action="/dashboards/remove"') == 1
+
+
 def test_tiles_default_can_be_edited() -> None:
     assert tuple(parse_tiles(format_tiles(DEFAULT_TILES))) == DEFAULT_TILES
     assert {kind.width for kind in TILE_KINDS.values()} <= {*WIDTHS}

@@ -113,6 +113,7 @@ async def test_report_job_list_of_calls_and_missed_digest_are_those_of_a_plain_l
     await world.add("Ann", ReportSpec(report="missed-digest", recurrence=DAILY, files=("csv",)), "Missed")
     world.set_time(datetime(2026, 10, 25, 7, tzinfo=UTC))
     mails = {mail.subject.partition(":")[0]: mail for mail in await world.run()}
+    assert "Outcome: Busy, Type: inbound" in mails["Busy"].text
     since, until = datetime(2026, 10, 23, 22, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC)
     own = [call for call in calls if since <= started_at(call) < until and call.type == "Inbound"]
     busy = sorted((call for call in own if call.status == "BUSY"), key=started_at, reverse=True)

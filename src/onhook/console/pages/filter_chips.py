@@ -42,9 +42,34 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "by_did": mark("DID of the call"),
         "tag": mark("Tag"),
         "note": mark("Note"),
+        "by": mark("Interval"),
+        "group_by": mark("Rows"),
     }
 )
 """Filters with a chip, in the order of their chips."""
+
+_FIELD_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        **TITLES,
+        "since": mark("Since"),
+        "until": mark("Before"),
+        "compare": mark("Compare with"),
+        "zone": mark("Time zone"),
+    }
+)
+"""Parameters of pages, as fields of a form have them."""
+
+_DIVISIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "hour": mark("hours"),
+        "day": mark("days"),
+        "week": mark("weeks"),
+        "month": mark("months"),
+        "department": mark("by department"),
+        "site": mark("by site"),
+    }
+)
+"""Words for how a report is divided."""
 
 _PARTY_FILTERS = frozenset({"number", "call_from", "call_to", "answered_by", "caller", "dialled", "did_number"})
 _SECONDS_SUFFIX = "_duration"
@@ -62,6 +87,16 @@ class FilterChip(msgspec.Struct, frozen=True):
     removal_url: str
 
 
+def filter_title(name: str) -> str:
+    """Return what a parameter of a page is, in words; the name of one that pages have no field for."""
+    return _(_FIELD_TITLES.get(name, name))
+
+
+def describe_filters(query: Mapping[str, str], directory: NameDirectory, scope: AccessScope | None) -> list[str]:
+    """Return the filters of a query in words."""
+    return [f"{chip.title}: {chip.text}" for chip in list_chips("", query, directory, scope)]
+
+
 def list_chips(
     path: str, query: Mapping[str, str], directory: NameDirectory, scope: AccessScope | None
 ) -> list[FilterChip]:
@@ -77,6 +112,8 @@ def list_chips(
 def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ...] | None) -> str:
     if name == "status":
         return _describe_status(text)
+    if name in ("by", "group_by"):
+        return _(_DIVISIONS.get(text, text))
     if name == "weekday" and text.strip() in tuple("1234567"):
         return _(_WEEKDAYS[int(text) - 1])
     if name.endswith(_SECONDS_SUFFIX) and text.strip().isdecimal():

@@ -86,6 +86,18 @@ class InvalidDashboardView(View, frozen=True, kw_only=True):
     pbxs: Sequence[Pbx]
 
 
+class InvalidMissedView(View, frozen=True, kw_only=True):
+    """Values of the page of missed calls with its form alone; `errors` are messages by parameter."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "missed_form.html"
+    title: str
+    errors: Mapping[str, str]
+    texts: Mapping[str, str]
+    date_range: DateRange
+    pbxs: Sequence[Pbx]
+
+
 async def render_invalid_form(error: Exception, scope: Scope) -> None:
     """Render the page of a request that an invalid parameter ended, where its page has a form; else do nothing."""
     make_view = _VIEWS.get(str(scope.get("path_template", "")))
@@ -169,9 +181,23 @@ async def _make_report_view(
     )
 
 
+async def _make_missed_view(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
+) -> View:
+    texts = {**filter_texts_of(request), "show": request.query_params.get("show", "")}
+    return InvalidMissedView(
+        title=_("Missed calls"),
+        errors=errors,
+        texts=texts,
+        date_range=create_date_range("/missed", texts, zone, app_state.clock.now()),
+        pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
+    )
+
+
 _VIEWS: Mapping[str, Callable[[AnyRequest, AppState, ZoneInfo, Mapping[str, str]], Awaitable[View]]] = {
     "/": _make_dashboard_view,
     "/calls": _make_calls_view,
+    "/missed": _make_missed_view,
     "/reports": _make_report_view,
 }
 """By path template."""

@@ -19,15 +19,14 @@ from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.formatting import call_url, local_time, split_party, url
 from onhook.console.pages.page import FORM_BODY, render_page
-from onhook.console.pages.reader_settings import local_path
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.selected_calls import KEY_SEPARATOR, find_selected_calls
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.queries.missed_inbox import Action, Inbox, Show, change_work, load_inbox, load_reminders
 from onhook.console.queries.period import get_period
-from onhook.console.state import AnyRequest, AppStateDep
-from onhook.lib.errors import UsageError
+from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _, mark
 
 MORNING_HOUR = 9
@@ -49,7 +48,6 @@ class MissedCallForm(msgspec.Struct, frozen=True):
     call: str | list[str] = []
     action: Action = "claim"
     remind: str = "60"
-    next: str = "/missed"
 
 
 class ReminderText(msgspec.Struct, frozen=True):
@@ -67,18 +65,21 @@ class ReminderTexts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MissedInboxView(View, frozen=True, kw_only=True):
-    """Values of the page: the inbox of a period, and the links to its other parts."""
+    """Values of the page: the inbox of a period, and the links to its other parts. Its forms are sent to `page_url`."""
 
     template: ClassVar = "missed.html"
     inbox: Inbox
     show: Show
     show_links: Sequence[tuple[str, str, bool]]
+    page_url: str
     texts: Mapping[str, str]
     date_range: DateRange
     pbxs: Sequence[Pbx]
     position: int
     reminders: Mapping[str, str] = REMINDERS
     key_separator: str = KEY_SEPARATOR
+    error: str = ""
+    errors: Mapping[str, str] = {}
 
 
 @get("/missed", opt=SCOPED, include_in_schema=False)
@@ -90,45 +91,31 @@ async def missed_inbox_page(
     show: ShowQuery = "open",
 ) -> Response[str]:
     """Return the page of missed calls; by default those of the last seven days."""
-    principal, now = get_principal(request.scope), app_state.clock.now()
-    period = get_period(search_filter, reader_zone, now)
-    missed_filter: RecordFilter = msgspec.structs.replace(search_filter, since=period.since)
-    texts = {**filter_texts_of(request), "show": "" if show == "open" else show}
-    return await render_page(
-        request,
-        app_state,
-        reader_zone,
-        MissedInboxView(
-            # Read before the calls: a call in between is shown twice rather than never.
-            position=await app_state.store.position(),
-            inbox=await load_inbox(app_state, missed_filter, show, principal.name if principal else ""),
-            show=show,
-            show_links=[
-                (_(title), url("/missed", **{**texts, "show": "" if name == "open" else name}), name == show)
-                for name, title in SHOWS.items()
-            ],
-            texts=texts,
-            date_range=create_date_range("/missed", texts, reader_zone, now, since_default=period.since),
-            pbxs=await list_visible_pbxs(app_state, search_filter.scope),
-        ),
-    )
+    return await _render_inbox(request, app_state, search_filter, reader_zone, show)
 
 
 @post("/missed", opt=ANNOTATES, include_in_schema=False, status_code=200)
-async def change_missed_call(
+async def change_missed_call(  # noqa: PLR0917 - the parameters of the page, and the form
     request: AnyRequest,
     app_state: AppStateDep,
+    search_filter: SearchFilterDep,
     reader_zone: ReaderZone,
     data: Annotated[MissedCallForm, FORM_BODY],
-) -> Redirect:
-    """Change the work on missed calls, of all or of none, and return to the list."""
-    calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
-    keys = [(found_call.call.sn, found_call.call.call_id) for found_call in calls]
+    show: ShowQuery = "open",
+) -> Response[str] | Redirect:
+    """Change the work on missed calls, of all or of none, and return to the list with the parameters of the page."""
     principal = get_principal(request.scope)
     is_reminder = data.action == "remind"
-    remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone) if is_reminder else None
-    await change_work(app_state, keys, data.action, principal.name if principal else "", remind_at)
-    return Redirect(local_path(data.next, without=""), status_code=303)
+    try:
+        calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
+        keys = [(found_call.call.sn, found_call.call.call_id) for found_call in calls]
+        remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone) if is_reminder else None
+        await change_work(app_state, keys, data.action, principal.name if principal else "", remind_at)
+    except (UsageError, NotFound) as error:
+        page = await _render_inbox(request, app_state, search_filter, reader_zone, show, error=str(error))
+        page.status_code = error.http_status
+        return page
+    return Redirect(url("/missed", **_page_texts(request, show)), status_code=303)
 
 
 @get("/reminders", opt=SCOPED, include_in_schema=False)
@@ -153,6 +140,46 @@ async def read_reminders(request: AnyRequest, app_state: AppStateDep, reader_zon
         ],
         seconds=None if reminders.next_at is None else math.ceil((reminders.next_at - now).total_seconds()),
     )
+
+
+async def _render_inbox(
+    request: AnyRequest,
+    app_state: AppState,
+    search_filter: RecordFilter,
+    reader_zone: ZoneInfo,
+    show: Show,
+    *,
+    error: str = "",
+) -> Response[str]:
+    principal, now = get_principal(request.scope), app_state.clock.now()
+    period = get_period(search_filter, reader_zone, now)
+    missed_filter: RecordFilter = msgspec.structs.replace(search_filter, since=period.since)
+    texts = _page_texts(request, show)
+    return await render_page(
+        request,
+        app_state,
+        reader_zone,
+        MissedInboxView(
+            # Read before the calls: a call in between is shown twice rather than never.
+            position=await app_state.store.position(),
+            inbox=await load_inbox(app_state, missed_filter, show, principal.name if principal else ""),
+            show=show,
+            show_links=[
+                (_(title), url("/missed", **{**texts, "show": "" if name == "open" else name}), name == show)
+                for name, title in SHOWS.items()
+            ],
+            page_url=url("/missed", **texts),
+            texts=texts,
+            date_range=create_date_range("/missed", texts, reader_zone, now, since_default=period.since),
+            pbxs=await list_visible_pbxs(app_state, search_filter.scope),
+            error=error,
+        ),
+    )
+
+
+def _page_texts(request: AnyRequest, show: Show) -> Mapping[str, str]:
+    """Return the parameters of the page."""
+    return {**filter_texts_of(request), "show": "" if show == "open" else show}
 
 
 def _party_text(party: str) -> str:

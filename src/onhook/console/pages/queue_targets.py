@@ -1,18 +1,22 @@
 """`/queue-targets`: the form with the settings of a queue, on the report of queues."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
 
 import msgspec
-from litestar import post
+from litestar import Response, post
 from litestar.response import Redirect
 
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.queue_figures import (
     SERVICE_LEVEL_SECONDS_DEFAULT,
     SHORT_ABANDON_SECONDS_DEFAULT,
     QueueTargets,
 )
-from onhook.console.pages.page import FORM_BODY
-from onhook.console.state import AppStateDep
+from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.rendering import View
+from onhook.console.parameters import ReaderZone
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -33,21 +37,50 @@ class QueueTargetsForm(msgspec.Struct, frozen=True):
     report: str = ""
 
 
+class InvalidQueueTargetsView(View, frozen=True, kw_only=True):
+    """Values of the form with a value that cannot be used; `errors` are messages by field."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "queue_targets_form.html"
+    title: str
+    form: Mapping[str, str]
+    errors: Mapping[str, str]
+    pbxs: Sequence[Pbx]
+
+
 @post("/queue-targets", include_in_schema=False, status_code=200)
-async def change_queue_targets(app_state: AppStateDep, data: Annotated[QueueTargetsForm, FORM_BODY]) -> Redirect:
+async def change_queue_targets(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[QueueTargetsForm, FORM_BODY]
+) -> Response[str] | Redirect:
     """Change the settings of a queue, and return to the report."""
-    pbx = await app_state.appdb.pbx(data.pbx)
-    targets = QueueTargets(
-        service_level_seconds=_parse_seconds(
-            "service_level_seconds", data.service_level_seconds, SERVICE_LEVEL_SECONDS_DEFAULT
-        ),
-        short_abandon_seconds=_parse_seconds(
-            "short_abandon_seconds", data.short_abandon_seconds, SHORT_ABANDON_SECONDS_DEFAULT
-        ),
-    )
-    await app_state.appdb.queue_targets.put(pbx.sn, data.queue, targets)
+    try:
+        await _put_targets(app_state, data)
+    except UsageError as error:
+        view = InvalidQueueTargetsView(
+            title=_("Settings of a queue or ring group"),
+            form=msgspec.structs.asdict(data),
+            errors={error.parameter or "queue": str(error)},
+            pbxs=await app_state.appdb.pbxs(),
+        )
+        page = await render_page(request, app_state, reader_zone, view)
+        page.status_code = error.http_status
+        return page
     report = data.report if data.report in REPORTS else REPORTS[0]
     return Redirect(f"/reports?report={report}", status_code=303)
+
+
+async def _put_targets(app_state: AppState, form: QueueTargetsForm) -> None:
+    """Store the settings of a form. Raises `UsageError`, `NotFound`."""
+    pbx = await app_state.appdb.pbx(form.pbx)
+    targets = QueueTargets(
+        service_level_seconds=_parse_seconds(
+            "service_level_seconds", form.service_level_seconds, SERVICE_LEVEL_SECONDS_DEFAULT
+        ),
+        short_abandon_seconds=_parse_seconds(
+            "short_abandon_seconds", form.short_abandon_seconds, SHORT_ABANDON_SECONDS_DEFAULT
+        ),
+    )
+    await app_state.appdb.queue_targets.put(pbx.sn, form.queue, targets)
 
 
 def _parse_seconds(name: str, text: str, default: int) -> int:

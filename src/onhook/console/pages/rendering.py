@@ -15,6 +15,7 @@ from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.console.pages.audit_changes import list_field_changes
 from onhook.console.pages.command_pages import find_command_pages
+from onhook.console.pages.filter_chips import filter_title
 from onhook.console.pages.words import show_word
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.languages import LANGUAGES, get_language
@@ -63,6 +64,6 @@ def _environment() -> Environment:
     environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)
     environment.globals.update(export_filter_example=EXPORT_FILTER_EXAMPLE)
     environment.globals.update(list_field_changes=list_field_changes, describe_kind=describe_kind)
-    environment.globals.update(find_command_pages=find_command_pages)
+    environment.globals.update(find_command_pages=find_command_pages, filter_title=filter_title)
     environment.globals.update(get_language=get_language, languages=LANGUAGES, show_word=show_word)
     return environment

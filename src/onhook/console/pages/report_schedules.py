@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,14 +20,17 @@ from onhook.appdb.report_spec import (
     ReportSpec,
 )
 from onhook.appdb.saved_searches import SavedSearch
-from onhook.console.auth.access import PERSONAL, SCOPED, get_principal
+from onhook.cdr.record_filter import KNOWN_TYPES
+from onhook.console.auth.access import PERSONAL, SCOPED, get_access_scope, get_principal
 from onhook.console.invitation_mails import has_mail_server
-from onhook.console.pages.calls import list_visible_searches
+from onhook.console.pages.calls import list_visible_pbxs, list_visible_searches
+from onhook.console.pages.filter_chips import describe_filters
 from onhook.console.pages.formatting import hour_of_day, url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.parameters import SEQ_MAX, ReaderZone
+from onhook.console.queries.directory import load_names
 from onhook.console.report_mails.changes import (
     add_schedule,
     change_schedule,
@@ -53,11 +57,15 @@ FiltersQuery = Annotated[str, QueryParameter(max_length=QUERY_CHARACTERS_MAX)]
 
 
 class ScheduleForm(msgspec.Struct, frozen=True):
-    """Content of the form; addresses are separated by commas or lines. A choice is `yes`, or empty."""
+    """Content of the form; addresses are separated by commas or lines. A choice is `yes`, or empty. `query` has the
+    filters without a field of their own.
+    """
 
     name: str = ""
     user: str = ""
     report: str = MISSED_DIGEST
+    pbx: str = ""
+    type: str = ""
     query: str = ""
     frequency: str = "daily"
     hour: str = "7"
@@ -90,6 +98,9 @@ class ScheduleView(View, frozen=True, kw_only=True):
     template: ClassVar = "report_schedule.html"
     schedule: ReportSchedule | None
     form: ScheduleForm
+    filters: Sequence[str]
+    pbxs: Sequence[str]
+    types: Sequence[str] = KNOWN_TYPES
     groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     hours: Sequence[tuple[int, str]]
     weekdays: Sequence[str] = WEEKDAYS
@@ -120,8 +131,8 @@ async def new_schedule_page(
 ) -> Response[str]:
     """Return the form for a new schedule, of the report and with the filters of a page."""
     report = report if report in SUBJECTS else MISSED_DIGEST
-    form = ScheduleForm(
-        name=_(SUBJECTS[report].title), report=report, query=filters, zone=reader_zone.key, to_user="yes"
+    form = _fill_filters(
+        ScheduleForm(name=_(SUBJECTS[report].title), report=report, zone=reader_zone.key, to_user="yes"), filters
     )
     return await _render_form(request, app_state, reader_zone, form)
 
@@ -237,7 +248,7 @@ def _parse_form(form: ScheduleForm, zone: ZoneInfo) -> ReportSpec:
     addresses = [part for line in form.addresses.splitlines() for part in line.split(",") if part.strip()]
     return ReportSpec(
         report=form.report,
-        query=form.query,
+        query=_make_query(form),
         recurrence=recurrence,
         to_user=bool(form.to_user),
         addresses=addresses,
@@ -254,11 +265,10 @@ def _parse_number(text: str, field: str) -> int:
 
 def _fill_form(schedule: ReportSchedule) -> ScheduleForm:
     spec, recurrence = schedule.spec, schedule.spec.recurrence
-    return ScheduleForm(
+    form = ScheduleForm(
         name=schedule.name,
         user=schedule.user_name,
         report=spec.report,
-        query=spec.query,
         frequency=recurrence.frequency,
         hour=str(recurrence.hour),
         weekday=str(recurrence.weekday),
@@ -270,6 +280,22 @@ def _fill_form(schedule: ReportSchedule) -> ScheduleForm:
         xlsx="yes" if "xlsx" in spec.files else "",
         pdf="yes" if "pdf" in spec.files else "",
     )
+    return _fill_filters(form, spec.query)
+
+
+def _fill_filters(form: ScheduleForm, query: str) -> ScheduleForm:
+    """Return a form with the filters of a query, those that have a field of their own in it."""
+    texts = dict(parse_qsl(query))
+    own = {"pbx": texts.pop("pbx", "")}
+    if texts.get("type", "").casefold() in map(str.casefold, KNOWN_TYPES):
+        own["type"] = texts.pop("type").capitalize()
+    return msgspec.structs.replace(form, **own, query=urlencode(texts))
+
+
+def _make_query(form: ScheduleForm) -> str:
+    """Return the filters of a form as one query; one that is in it twice is found by the rules of queries."""
+    own = urlencode({name: text for name in ("pbx", "type") if (text := getattr(form, name).strip())})
+    return "&".join(filter(None, (own, form.query.strip().removeprefix("?"))))
 
 
 def _redirect(message: str) -> Redirect:
@@ -312,9 +338,14 @@ async def _render_form(
     has_owner = schedule is not None or (principal is not None and principal.is_user)
     owner = await app_state.appdb.users.find(owner_name) if has_owner else None
     groups = dict.fromkeys(subject.group for subject in SUBJECTS.values())
+    scope = get_access_scope(request.scope)
+    pbx_names = [pbx.name for pbx in await list_visible_pbxs(app_state, scope)]
     view = ScheduleView(
         schedule=schedule,
         form=form,
+        filters=describe_filters(dict(parse_qsl(form.query)), await load_names(app_state), scope),
+        # One that was removed meanwhile stays chosen until another one is.
+        pbxs=list(dict.fromkeys([*pbx_names, *([form.pbx] if form.pbx else [])])),
         groups=[
             (group, [(name, subject.title) for name, subject in SUBJECTS.items() if subject.group == group])
             for group in groups

@@ -12,6 +12,7 @@ from onhook.appdb.mails import MailAttachment, MailContent, NewMail
 from onhook.appdb.report_schedules import ReportRun, ReportSchedule
 from onhook.appdb.users import User
 from onhook.console.invitation_mails import find_console_url
+from onhook.console.pages.filter_chips import describe_filters
 from onhook.console.pages.formatting import count, format_date, hour_of_day, local_time, minutes, outcome, percent
 from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.over_time import WEEKDAYS
@@ -234,7 +235,8 @@ class ReportMailWriter:
 
     def _lines(self) -> list[str]:
         """Return what the report is about: its title, period and filters."""
-        filters = ", ".join(f"{name}={text}" for name, text in self.schedule.spec.filters.items())
+        query = self._read.query
+        filters = ", ".join(describe_filters(self.schedule.spec.filters, query.directory, query.search_filter.scope))
         title = _(SUBJECTS[self.schedule.spec.report].title)
         period = _(
             "{since} to {until}, {zone}",

@@ -4,11 +4,11 @@ Invariants: every user may save dashboards of their own. An administrator shares
 user with the permission `share` those of their own. A limited reader sees no dashboard of a PBX out of scope.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from litestar import post
+from litestar import Response, post
 from litestar.exceptions import PermissionDeniedException
 from litestar.response import Redirect
 
@@ -16,9 +16,11 @@ from onhook.appdb.dashboards import DashboardLayout, SavedDashboard, StoredTile
 from onhook.console.auth.access import PERSONAL, SHARES, Principal, get_principal
 from onhook.console.pages.dashboards.layout import parse_tiles
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import FORM_BODY
+from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.rendering import View
+from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import NotFound
+from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
 COPIES_MAX = 20
@@ -42,24 +44,51 @@ class DashboardForm(msgspec.Struct, frozen=True):
     shared: str = ""
 
 
+class InvalidDashboardSaveView(View, frozen=True, kw_only=True):
+    """Values of the form with a name under which a dashboard cannot be saved; `errors` are messages by field."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "dashboard_save_form.html"
+    title: str
+    form: Mapping[str, str]
+    errors: Mapping[str, str]
+
+
 @post("/dashboards/save", opt=PERSONAL, include_in_schema=False, status_code=200)
 async def save_dashboard(
-    request: AnyRequest, app_state: AppStateDep, data: Annotated[SaveDashboardForm, FORM_BODY]
-) -> Redirect:
+    request: AnyRequest,
+    app_state: AppStateDep,
+    reader_zone: ReaderZone,
+    data: Annotated[SaveDashboardForm, FORM_BODY],
+) -> Response[str] | Redirect:
     """Save a dashboard of the user; one of the same name is replaced."""
     principal = _require_user(request)
+    try:
+        return _redirect_to(await _save(app_state, principal, data))
+    except UsageError as error:
+        message, status = str(error), error.http_status
+    except PermissionDeniedException as error:
+        message, status = error.detail, error.status_code
+    view = InvalidDashboardSaveView(
+        title=_("Save dashboard"), form=msgspec.structs.asdict(data), errors={"name": message}
+    )
+    page = await render_page(request, app_state, reader_zone, view)
+    page.status_code = status
+    return page
+
+
+async def _save(app_state: AppState, principal: Principal, form: SaveDashboardForm) -> SavedDashboard:
+    """Save the dashboard of a form. Raises `UsageError`, `PermissionDeniedException`."""
     layout = DashboardLayout(
-        tiles=tuple(StoredTile(tile.kind, tile.width) for tile in parse_tiles(data.tiles)),
-        since=data.since.strip(),
-        until=data.until.strip(),
-        pbx=data.pbx,
+        tiles=tuple(StoredTile(tile.kind, tile.width) for tile in parse_tiles(form.tiles)),
+        since=form.since.strip(),
+        until=form.until.strip(),
+        pbx=form.pbx,
     )
     for dashboard in await app_state.appdb.dashboards.all():
-        is_same = dashboard.author == principal.author and dashboard.name.casefold() == data.name.strip().casefold()
-        if is_same:
+        if dashboard.author == principal.author and dashboard.name.casefold() == form.name.strip().casefold():
             _require_may_change(principal, dashboard)
-    dashboard = await app_state.appdb.dashboards.save(data.name, layout, author=principal.author)
-    return _redirect_to(dashboard)
+    return await app_state.appdb.dashboards.save(form.name, layout, author=principal.author)
 
 
 @post("/dashboards/copy", opt=PERSONAL, include_in_schema=False, status_code=200)
