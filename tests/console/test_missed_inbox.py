@@ -213,6 +213,27 @@ async def test_missed_inbox_claim_of_another_user_is_explained_on_the_list(
     assert (done.status, done.headers["Location"]) == (303, "/missed?since=1d")
 
 
+async def test_missed_inbox_says_that_it_is_cut_and_has_all_claims_of_a_user(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missed_inbox, "LISTED_MAX", 2)
+    user = "admin"
+    oldest = await add_missed(harness, 50, CALLER)
+    for minutes in (30, 20):
+        await add_missed(harness, minutes, f"{OTHER}{minutes}")
+    page = await (await client.get("/missed")).text()
+    assert ("are listed" in page, page.count("<tr data-key")) == (True, 2)
+    inbox = await (await client.get("/api/v1/missed-calls?since=45m")).json()
+    assert inbox["is_cut"], "as many as are listed: there may be more"
+    await harness.appdb.missed_call_work.claim([(SN, oldest)], user, now_us=harness.clock.microseconds())
+    principal = (await (await client.get("/api/v1/missed-calls?show=mine")).json())["data"]
+    assert [[call["call_id"] for call in entry["calls"]] for entry in principal] == [[oldest]]
+    page = await (await client.get("/missed?show=mine")).text()
+    assert ("are listed" in page, page.count("<tr data-key")) == (False, 1)
+    assert (await (await client.get("/api/v1/missed-calls?show=mine&since=45m")).json())["data"] == []
+    assert (await (await client.get("/api/v1/missed-calls?show=mine&number=1&since=1d")).json())["data"] == []
+
+
 async def test_missed_inbox_counts_are_as_new_as_its_rows(harness: ConsoleHarness, chromium_path: str) -> None:
     """Of an open page; what has not changed is not replaced."""
     await add_missed(harness, 50, CALLER)

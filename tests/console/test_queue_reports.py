@@ -1,6 +1,7 @@
 """Reports of queues: page, data and file equal plain loops over the calls."""
 
 import csv
+import html
 import io
 import re
 from collections import Counter
@@ -192,6 +193,21 @@ async def test_queue_report_file_has_the_rows_of_the_page(
     page = await (await client.get(f"/reports?report=queues&{PERIOD}")).text()
     assert "Service level" in page
     assert 'scope="row"' in page
+
+
+async def test_queue_report_file_for_excel_has_a_mark_and_its_separator(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    await stored_calls(harness)
+    page = html.unescape(await (await client.get(f"/reports?report=queues&{PERIOD}")).text())
+    plain = await (await client.get(f"/reports.csv?report=queues&{PERIOD}")).read()
+    for excel, separator in (("comma", ","), ("semicolon", ";")):
+        (link,) = re.findall(rf'href="(/reports.csv[^"]*excel={excel}[^"]*)"', page)
+        body = await (await client.get(link)).read()
+        assert body.startswith(b"\xef\xbb\xbf")
+        rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), delimiter=separator))
+        assert rows == list(csv.reader(io.StringIO(plain.decode(), newline="")))
+    assert (await client.get("/reports.csv?report=queues&excel=tab")).status == 400
 
 
 async def test_queue_settings_change_its_service_level(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -1,23 +1,28 @@
 """Scheduled reports, from the job to the mail that a server got; figures beside plain loops over the calls."""
 
 import asyncio
+import csv
+import io
 import random
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import get_ident
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from onhook.appdb.fence import FencedOff, fenced
 from onhook.appdb.report_schedules import USER_SCHEDULES_MAX, ReportRun, ReportSchedule
-from onhook.appdb.report_spec import ReportSpec
+from onhook.appdb.report_spec import ADDRESSES_MAX, ReportSpec
 from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import CallDetails
 from onhook.console.report_mails import mails as mails_module
+from onhook.console.pages.rendering import View
+from onhook.console.report_mails import mails
 from onhook.console.report_mails import recipients as recipient_rules
 from onhook.console.report_mails.mails import MAIL_ROWS_MAX
 from onhook.lib.errors import Unavailable
@@ -307,6 +312,47 @@ async def test_report_job_reports_whose_store_does_not_answer_delay_no_other_and
     assert {schedule.next_at for schedule in schedules} == {NOON.replace(hour=6) + timedelta(days=2)}
     assert await job.run_round() == 0
     assert max(tries.values()) == 4, "due again at the next time"
+
+
+async def test_report_job_many_recipients_need_one_rendering_beside_the_event_loop(
+    world: ReportWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for the user and one for all others, whose links differ."""
+    await world.harness.ingest_details(some_details(20, seed=1))
+    await world.add_user("Ann", permissions=["mail"])
+    addresses = [f"guest{number}@example.net" for number in range(ADDRESSES_MAX - 1)]
+    await world.add("Ann", ReportSpec(report="outcomes", recurrence=DAILY, addresses=addresses))
+    threads, render = list[int](), mails.render
+
+    def count_render(view: View) -> str:
+        threads.append(get_ident())
+        return render(view)
+
+    monkeypatch.setattr(mails, "render", count_render)
+    world.clock.move(86_400)
+    sent = await world.run()
+    assert len(sent) == 1 + len(addresses)
+    assert len(threads) == 2
+    assert get_ident() not in threads
+    links = {re.findall(r"token=([\w.-]+)", mail.text)[0] for mail in sent if mail.recipients != ["Ann@example.com"]}
+    assert len(links) == len(addresses)
+    for mail in sent:
+        tokens = [re.findall(r"/unsubscribe\?token=([^\s\"<]+)", body) for body in (mail.text, mail.html)]
+        assert tokens[0] == tokens[1] == ([] if mail.recipients == ["Ann@example.com"] else [tokens[0][0]])
+
+
+async def test_report_job_csv_for_excel_has_a_mark_and_numbers_that_stay_texts(world: ReportWorld) -> None:
+    await world.harness.ingest_details(some_details(50, seed=3))
+    await world.add_user("Ann")
+    await world.add("Ann", ReportSpec(report="callers", recurrence=DAILY, files=("csv", "csv-semicolon")))
+    world.set_time(datetime(2026, 10, 25, 7, tzinfo=UTC))
+    (mail,) = await world.run()
+    plain, excel = read_csv(mail), read_file(mail, "-semicolon.csv")
+    assert excel.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(excel.decode("utf-8-sig"), newline=""), delimiter=";"))
+    numbers = [row["Caller"] for row in plain]
+    assert any(number.startswith("+4930") for number in numbers)
+    assert [row["Caller"] for row in rows] == [f'="{number}"' if number else number for number in numbers]
 
 
 async def test_report_job_error_in_one_report_stops_no_other(

@@ -62,6 +62,15 @@ class MissedCallWorkRepository:
         )
         return [(key, work.remind_at) for key, work in read_rows(rows, _work) if work.remind_at is not None]
 
+    async def claimed_by(self, user: str, limit: int) -> list[CallKey]:
+        """Return the calls that a user has claimed and is not done with, those claimed last first."""
+        rows = await self._database.rows(
+            "SELECT sn, call_id FROM missed_call_work WHERE claimed_by = ? AND done_at IS NULL"
+            " ORDER BY claimed_at DESC, sn, call_id LIMIT ?",
+            (user, limit),
+        )
+        return [(sn, call_id) for sn, call_id in rows]
+
     async def next_reminder(self, user: str, *, now_us: int) -> datetime | None:
         """Return when the next reminder of a user is due; None without any."""
         rows = await self._database.rows(

@@ -20,7 +20,9 @@ from onhook.lib.mail_addresses import parse_address
 from onhook.lib.messages import _
 from onhook.lib.recurrence import Frequency, Recurrence
 
-FileFormat = Literal["csv", "xlsx", "pdf"]
+FileFormat = Literal["csv", "csv-comma", "csv-semicolon", "xlsx", "pdf"]
+"""`csv-comma` and `csv-semicolon` are CSV for Excel, with that separator."""
+
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 FREQUENCIES: tuple[Frequency, ...] = get_args(Frequency)
 

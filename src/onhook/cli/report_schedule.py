@@ -71,7 +71,12 @@ ToUserOption = Annotated[
 ]
 FileOption = Annotated[
     list[str] | None,
-    typer.Option("--file", metavar="FORMAT", help=_("csv, xlsx or pdf; repeatable; '' for none"), show_default=False),
+    typer.Option(
+        "--file",
+        metavar="FORMAT",
+        help=_("{formats}; repeatable; '' for none", formats=", ".join(FILE_FORMATS)),
+        show_default=False,
+    ),
 ]
 
 

@@ -64,7 +64,7 @@ class MissedCallEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 class MissedCallInbox(msgspec.Struct, frozen=True, kw_only=True):
     """Entries, those with a due reminder first, then the latest; and the counts of the period: `missed` = `returned` +
-    `unreturned` + `anonymous`.
+    `unreturned` + `anonymous`. Where `is_cut`, only the latest 500 of the period are listed.
     """
 
     data: list[MissedCallEntry]
@@ -74,6 +74,7 @@ class MissedCallInbox(msgspec.Struct, frozen=True, kw_only=True):
     unreturned: int
     anonymous: int
     median_seconds: int | None
+    is_cut: bool
 
 
 class ChangedCalls(msgspec.Struct, frozen=True):
@@ -102,6 +103,7 @@ async def list_missed_calls(
         unreturned=inbox.counts.unreturned,
         anonymous=inbox.counts.anonymous,
         median_seconds=inbox.median_seconds,
+        is_cut=inbox.is_cut,
     )
 
 

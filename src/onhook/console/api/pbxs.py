@@ -12,52 +12,12 @@ from onhook.appdb.pbx_conventions import (
     RingTimeWord,
     parse_conventions,
 )
-from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, URL_CHARACTERS_MAX, parse_pbx_credentials
-from onhook.appdb.pbxs import (
-    NAME_CHARACTERS_MAX,
-    SN_CHARACTERS_MAX,
-    Pbx,
-    Secret,
-    new_secret,
-    validate_sn,
-)
-from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
-from onhook.cdr.number_plan import NumberPlan, parse_number_plan
-from onhook.console import pbx_setup
+from onhook.appdb.pbxs import Pbx, Secret, new_secret, validate_sn
+from onhook.cdr.number_plan import parse_number_plan
+from onhook.console.api.new_pbx import NewPbx, SerialNumberText, add_new_pbx
 from onhook.console.parameters import Label, PbxNameOrSn, SecretId, SecretText
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
-
-SerialNumberText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
-
-
-class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Credentials of a PBX's web API: `url` is `https://HOST:PORT`, `fingerprint` the SHA-256 of its certificate."""
-
-    url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
-    client_secret: Annotated[str, msgspec.Meta(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
-    fingerprint: Annotated[str, msgspec.Meta(max_length=CREDENTIAL_CHARACTERS_MAX)] = ""
-
-
-class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A PBX to add. Without `secret` one is generated, unless it `is_unsigned` or is identified by `addresses` or
-    `path`; `number_plan` has ranges: `6400-6499`.
-    """
-
-    name: Label
-    sn: SerialNumberText
-    secret: SecretText | None = None
-    zone: str | None = None
-    is_unsigned: bool = False
-    number_plan: dict[str, str] = {}
-    dialect: Literal["yeastar", "newcdr", "freeswitch", "grandstream"] = "yeastar"
-    addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
-    path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
-    keeps_unregistered: bool = True
-    credentials: NewPbxCredentials | None = None
 
 
 class PbxChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,7 +46,7 @@ class NewSerialNumber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 class AddedPbx(msgspec.Struct, frozen=True):
     """The PBX, and its webhook secret, which is returned this once; null where it need not sign. `warnings` are about
-    the address of its API.
+    addresses that cannot be reached now.
     """
 
     pbx: Pbx
@@ -152,30 +112,8 @@ async def read_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Pbx:
 
 @post("/pbxs", summary="Add a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) -> AddedPbx:
-    """Add a PBX. Its events are accepted from now on."""
-    if data.secret is not None and data.is_unsigned:
-        raise UsageError(_("a PBX that is_unsigned needs no secret"), hint=_("leave one of the two out"))
-    source_match = parse_source_match(data.addresses, data.path)
-    needs_secret = not data.is_unsigned and data.dialect not in UNSIGNED_DIALECTS
-    secret = data.secret or (new_secret() if needs_secret else None)
-    credentials = (
-        None if data.credentials is None else parse_pbx_credentials(**msgspec.structs.asdict(data.credentials))
-    )
-    new_pbx = pbx_setup.NewPbxSettings(
-        name=data.name,
-        sn=data.sn,
-        secret=secret,
-        zone=data.zone,
-        is_unsigned=data.is_unsigned,
-        number_plan=parse_number_plan(data.number_plan) if data.number_plan else NumberPlan(),
-        dialect=data.dialect,
-        source_match=source_match,
-        credentials=credentials,
-        keeps_unregistered=data.keeps_unregistered,
-    )
-    added = await pbx_setup.add_pbx(
-        app_state.config, app_state.appdb, new_pbx, location="url", now_us=app_state.clock.microseconds()
-    )
+    """Add a PBX of any kind, as the pages do: its events are accepted from now on, or it is connected to."""
+    added, secret = await add_new_pbx(app_state, data)
     return AddedPbx(added.pbx, secret, list(added.warnings))
 
 

@@ -23,7 +23,7 @@ from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.selected_calls import KEY_SEPARATOR, find_selected_calls
 from onhook.console.parameters import ReaderZone, SearchFilterDep
-from onhook.console.queries.missed_inbox import Action, Inbox, Show, change_work, load_inbox, load_reminders
+from onhook.console.queries.missed_inbox import LISTED_MAX, Action, Inbox, Show, change_work, load_inbox, load_reminders
 from onhook.console.queries.period import get_period
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotFound, UsageError
@@ -78,6 +78,7 @@ class MissedInboxView(View, frozen=True, kw_only=True):
     position: int
     reminders: Mapping[str, str] = REMINDERS
     key_separator: str = KEY_SEPARATOR
+    listed_max: int = LISTED_MAX
     error: str = ""
     errors: Mapping[str, str] = {}
 

@@ -75,6 +75,8 @@ class ScheduleForm(msgspec.Struct, frozen=True):
     to_user: str = ""
     addresses: str = ""
     csv: str = ""
+    csv_comma: str = ""
+    csv_semicolon: str = ""
     xlsx: str = ""
     pdf: str = ""
 
@@ -244,7 +246,7 @@ def _parse_form(form: ScheduleForm, zone: ZoneInfo) -> ReportSpec:
         day=_parse_number(form.day, "day"),
         zone=form.zone.strip() or zone.key,
     )
-    files: list[FileFormat] = [name for name in FILE_FORMATS if getattr(form, name)]
+    files: list[FileFormat] = [name for name in FILE_FORMATS if getattr(form, name.replace("-", "_"))]
     addresses = [part for line in form.addresses.splitlines() for part in line.split(",") if part.strip()]
     return ReportSpec(
         report=form.report,
@@ -276,9 +278,7 @@ def _fill_form(schedule: ReportSchedule) -> ScheduleForm:
         zone=recurrence.zone,
         to_user="yes" if spec.to_user else "",
         addresses=", ".join(spec.addresses),
-        csv="yes" if "csv" in spec.files else "",
-        xlsx="yes" if "xlsx" in spec.files else "",
-        pdf="yes" if "pdf" in spec.files else "",
+        **{name.replace("-", "_"): "yes" for name in spec.files},
     )
     return _fill_filters(form, spec.query)
 

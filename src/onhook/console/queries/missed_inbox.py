@@ -83,12 +83,14 @@ class Reminders(msgspec.Struct, frozen=True, kw_only=True):
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
     """The entries that are shown, and the counts of the period: calls that were missed, returned, not returned, and
-    without a number. `median_seconds` is how soon the entries listed were returned or done.
+    without a number. `median_seconds` is how soon the entries listed were returned or done. Where `is_cut`, there may
+    be earlier calls than the latest `LISTED_MAX`.
     """
 
     entries: Sequence[InboxEntry]
     counts: MissedCalls
     median_seconds: int | None
+    is_cut: bool
 
 
 async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Show, user: str) -> Inbox:
@@ -96,9 +98,13 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
     if missed_filter.type is None:
         missed_filter = msgspec.structs.replace(missed_filter, type="inbound")
     unreturned = await app_state.store.missed_calls(missed_filter, LISTED_MAX)
-    missed = list(unreturned.data)
+    missed, is_cut = list(unreturned.data), len(unreturned.data) == LISTED_MAX
     if show == "done":
-        missed += (await app_state.store.missed_calls(missed_filter, LISTED_MAX, is_returned=True)).data
+        returned = (await app_state.store.missed_calls(missed_filter, LISTED_MAX, is_returned=True)).data
+        missed, is_cut = [*missed, *returned], is_cut or len(returned) == LISTED_MAX
+    if show == "mine" and is_cut:
+        # However old they are: nothing else shows them.
+        missed, is_cut = [*missed, *await _load_earlier_claims(app_state, missed_filter, user, missed)], False
     work_by_call = await app_state.appdb.missed_call_work.find([(call.sn, call.call_id) for call in missed])
     directory, now = await load_names(app_state), app_state.clock.now()
     returning_calls = await _load_returning_calls(app_state, directory, missed)
@@ -111,8 +117,31 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
     entries.sort(key=lambda entry: (not entry.is_due, -entry.latest.started_at.timestamp()))
     seconds = sorted(entry.seconds for entry in entries if entry.seconds is not None)
     return Inbox(
-        entries=entries, counts=unreturned, median_seconds=seconds[(len(seconds) - 1) // 2] if seconds else None
+        entries=entries,
+        counts=unreturned,
+        median_seconds=seconds[(len(seconds) - 1) // 2] if seconds else None,
+        is_cut=is_cut,
     )
+
+
+async def _load_earlier_claims(
+    app_state: AppState, missed_filter: RecordFilter, user: str, listed: Sequence[MissedCall]
+) -> Sequence[MissedCall]:
+    """Return the calls that a user has claimed and that are not listed."""
+    listed_keys = {(call.sn, call.call_id) for call in listed}
+    claimed_keys = await app_state.appdb.missed_call_work.claimed_by(user, LISTED_MAX) if user else []
+    call_filter = missed_filter.call_filter or CallFilter()
+    keys = tuple(
+        key
+        for key in claimed_keys
+        if key not in listed_keys and (call_filter.call_keys is None or key in call_filter.call_keys)
+    )
+    if not keys:
+        return ()
+    claimed_filter = msgspec.structs.replace(
+        missed_filter, call_filter=msgspec.structs.replace(call_filter, call_keys=keys)
+    )
+    return (await app_state.store.missed_calls(claimed_filter, LISTED_MAX)).data
 
 
 async def change_work(

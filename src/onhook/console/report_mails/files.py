@@ -2,8 +2,9 @@
 
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -27,7 +28,7 @@ MEASURED_ROWS = 100
 """By which the width of a column is chosen."""
 
 CONTENT_TYPES = {
-    "csv": "text/csv",
+    **dict.fromkeys(("csv", "csv-comma", "csv-semicolon"), "text/csv"),
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
@@ -40,14 +41,21 @@ def make_file(
     up to a second.
     """
     report = msgspec.structs.replace(report, rows=report.rows[:FILE_ROWS_MAX])
-    make = {"csv": as_csv, "xlsx": _as_xlsx}[file_format]
+    make: Mapping[str, Callable[[Report, ZoneInfo], bytes]] = {
+        "csv": as_csv,
+        "csv-comma": partial(as_csv, separator=","),
+        "csv-semicolon": partial(as_csv, separator=";"),
+        "xlsx": _as_xlsx,
+    }
     titled = msgspec.structs.replace(
         report,
         columns=[
             msgspec.structs.replace(column, title=title) for column, title in zip(report.columns, titles, strict=True)
         ],
     )
-    return MailAttachment(f"{name}.{file_format}", CONTENT_TYPES[file_format], make(titled, zone))
+    base, _dash, variant = file_format.partition("-")
+    file_name = f"{name}-{variant}.{base}" if variant else f"{name}.{base}"
+    return MailAttachment(file_name, CONTENT_TYPES[file_format], make[file_format](titled, zone))
 
 
 def _as_xlsx(report: Report, zone: ZoneInfo) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,7 +23,7 @@ from onhook.console.queries.period import Period
 from onhook.console.report_mails.files import CONTENT_TYPES, FILE_ROWS_MAX, make_file
 from onhook.console.report_mails.pdf import PDF_ROWS_MAX, make_pdf
 from onhook.console.report_mails.reading import ReadReport, read_report
-from onhook.console.report_mails.recipients import Recipients, find_recipients
+from onhook.console.report_mails.recipients import find_recipients
 from onhook.console.report_mails.subjects import SUBJECTS
 from onhook.console.report_mails.unsubscribing import UNSUBSCRIBE_PATH, make_token
 from onhook.console.state import AppState
@@ -73,6 +74,29 @@ class ReportPdfView(ReportMailView, frozen=True, kw_only=True):
     template: ClassVar = "report_pdf.html"
 
 
+class MailBody(msgspec.Struct, frozen=True):
+    """The content of a mail as text and as HTML."""
+
+    text: str
+    html: str
+
+
+class MailBodies(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the mail to the user, and that of mails to other addresses, which have `token_mark` in place of
+    the token that ends them.
+    """
+
+    own: MailBody
+    other: MailBody
+    token_mark: str
+
+    def for_token(self, token: str) -> MailBody:
+        """Return the content of the mail to another address."""
+        return MailBody(
+            self.other.text.replace(self.token_mark, token), self.other.html.replace(self.token_mark, token)
+        )
+
+
 async def build_report_mails(app_state: AppState, schedule: ReportSchedule, user: User) -> ReportRun:
     """Return the mails of the time of a schedule that is due, or of a test, and what is to be listed of it, in
     the language of its user. Raises `Unavailable` where it is worth trying again soon.
@@ -100,8 +124,11 @@ async def _build_mails(app_state: AppState, schedule: ReportSchedule, user: User
     # A test is another mail each time; a time that is due is one mail, however often it is run.
     run_key = occurrence.time.isoformat() if schedule.test_at is None else f"test {schedule.test_at.isoformat()}"
     addresses = [*([recipients.own] if recipients.own else []), *recipients.other_addresses]
+    # In a thread, and once for all recipients: a table of a hundred rows takes some milliseconds.
+    bodies = await asyncio.to_thread(writer.make_bodies, problems)
     mails = [
-        await _make_mail(app_state, writer, files, problems, run_key, address, recipients) for address in addresses
+        await _make_mail(app_state, writer, bodies, files, run_key, address, is_own=address == recipients.own)
+        for address in addresses
     ]
     problems = [*recipients.problems, *problems]
     sent = _n("1 mail", "{count} mails", len(mails))
@@ -126,24 +153,25 @@ async def _make_files(writer: "ReportMailWriter") -> tuple[Sequence[MailAttachme
 async def _make_mail(  # noqa: PLR0917 - the parts of a mail
     app_state: AppState,
     writer: "ReportMailWriter",
+    bodies: MailBodies,
     files: Sequence[MailAttachment],
-    problems: Sequence[str],
     run_key: str,
     address: str,
-    recipients: Recipients,
+    *,
+    is_own: bool,
 ) -> NewMail:
-    url = ""
-    if address != recipients.own:
+    body, url = bodies.own, ""
+    if not is_own:
         token = await make_token(app_state.appdb, writer.schedule.schedule_id, address)
-        url = f"{writer.console_url}{UNSUBSCRIBE_PATH}?token={token}"
+        body, url = bodies.for_token(token), writer.unsubscribe_url(token)
     return NewMail(
         mail_key=f"report {writer.schedule.schedule_id} {run_key} {address.casefold()}",
         kind="report",
         recipient=address,
         subject=writer.subject,
         content=MailContent(
-            text=writer.make_text(url, problems),
-            html=writer.make_html(url, problems),
+            text=body.text,
+            html=body.html,
             thread_key=f"report {writer.schedule.schedule_id}",
             unsubscribe_url=url,
             attachments=files,
@@ -186,6 +214,20 @@ class ReportMailWriter:
     def make_pdf_html(self) -> str:
         """Return the page of which a PDF is made: as the mail, with more rows."""
         return render(self._make_view(ReportPdfView, PDF_ROWS_MAX, "", ()))
+
+    def make_bodies(self, problems: Sequence[str]) -> MailBodies:
+        """Return the contents of all mails."""
+        token_mark = uuid4().hex
+        url = self.unsubscribe_url(token_mark)
+        return MailBodies(
+            own=MailBody(self.make_text("", problems), self.make_html("", problems)),
+            other=MailBody(self.make_text(url, problems), self.make_html(url, problems)),
+            token_mark=token_mark,
+        )
+
+    def unsubscribe_url(self, token: str) -> str:
+        """Return the page on which an address ends these mails."""
+        return f"{self.console_url}{UNSUBSCRIBE_PATH}?token={token}"
 
     def make_text(self, unsubscribe_url: str, problems: Sequence[str]) -> str:
         """Return the mail as text: a line for each row."""

@@ -90,7 +90,6 @@ async def _build_missed_digest(reader: SubjectReader, query: ReportQuery) -> Rep
         unreturned=counts.unreturned,
         anonymous=counts.anonymous,
     )
-    is_cut = len(counts.data) == LISTED_MAX
     return Report(
         columns=[
             Column(mark("Latest call"), "time"),
@@ -102,7 +101,7 @@ async def _build_missed_digest(reader: SubjectReader, query: ReportQuery) -> Rep
             Column(mark("In progress by"), "text"),
         ],
         rows=[_entry_cells(entry) for entry in inbox.entries],
-        note=f"{note} {_('The latest {limit} are listed.', limit=LISTED_MAX)}" if is_cut else note,
+        note=f"{note} {_('The latest {limit} are listed.', limit=LISTED_MAX)}" if inbox.is_cut else note,
     )
 
 

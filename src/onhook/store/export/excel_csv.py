@@ -64,6 +64,15 @@ def parse_names_option(text: str) -> bool:
     )
 
 
+def protect_number(text: str) -> str:
+    """Return a text as Excel keeps it.
+
+    >>> protect_number("0049301234"), protect_number("Alice")
+    ('="0049301234"', 'Alice')
+    """
+    return f'="{text}"' if _CHANGED_NUMBER.fullmatch(text) else text
+
+
 async def convert_for_excel(chunks: AsyncIterator[bytes], separator: str) -> AsyncGenerator[bytes, None]:
     """Yield a CSV export for Excel; each chunk consists of whole rows, and is converted in a thread."""
     yield BYTE_ORDER_MARK
@@ -77,8 +86,7 @@ def _convert(chunk: bytes, separator: str) -> bytes:
     writer = csv.writer(output, delimiter=separator)
     for row in _read_rows(chunk.decode()):
         for index in _TEXT_INDEXES[: None if len(row) > len(RECORD_COLUMNS) else -len(NAME_COLUMNS)]:
-            if _CHANGED_NUMBER.fullmatch(row[index]):
-                row[index] = f'="{row[index]}"'
+            row[index] = protect_number(row[index])
         writer.writerow(row)
     return output.getvalue().encode()
 

@@ -36,6 +36,7 @@ from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX, DurationHistogram
+from onhook.store.export.excel_csv import BYTE_ORDER_MARK, parse_excel_option, protect_number
 
 KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")
@@ -62,6 +63,9 @@ GroupQuery = Annotated[
         description="A row for each department or site: extensions, agents, queues, ring-groups, pbxs",
         max_length=TEXT_CHARACTERS_MAX,
     ),
+]
+ExcelQuery = Annotated[
+    str, QueryParameter(description="`comma` or `semicolon`: CSV for Excel, with that separator", max_length=20)
 ]
 StepQuery = Annotated[str, QueryParameter(description="Length of a step", max_length=TEXT_CHARACTERS_MAX)]
 
@@ -192,14 +196,16 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     by: StepQuery = "",
     compare: ComparisonQuery = "",
     group_by: GroupQuery = "",
+    excel: ExcelQuery = "",
 ) -> Response[bytes]:
     """Return the table of the page as CSV: whole seconds, shares between 0 and 1, times with their offset."""
     kind = _get_kind(report_name)
     query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
+    separator = parse_excel_option(excel)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     # In a thread: a report has up to 100,000 rows, of which each cell has a link and a name.
-    body = await asyncio.to_thread(as_csv, await kind.build(query), reader_zone)
+    body = await asyncio.to_thread(as_csv, await kind.build(query), reader_zone, separator=separator)
     await audit_or_log_read(app_state, f"export of the report {report_name}")
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
@@ -243,18 +249,20 @@ def _report_cells(rows: Sequence[Sequence[Cell]], first: int, limit: int, zone: 
     return [[report_cell(cell, zone) for cell in row] for row in rows[first : first + limit]]
 
 
-def as_csv(report: Report, zone: ZoneInfo) -> bytes:
+def as_csv(report: Report, zone: ZoneInfo, *, separator: str | None = None) -> bytes:
     """Return a report's table as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula
-    are escaped.
+    are escaped. With a `separator` it is for Excel, as exports are: with a byte order mark, and numbers of telephones
+    that stay texts.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
+    writer = csv.writer(text, lineterminator="\r\n", delimiter=separator or ",")
     writer.writerow([column.title for column in report.columns])
-    writer.writerows([_csv_text(cell, zone) for cell in row] for row in report.rows)
-    return text.getvalue().encode()
+    is_for_excel = separator is not None
+    writer.writerows([_csv_text(cell, zone, is_for_excel=is_for_excel) for cell in row] for row in report.rows)
+    return (BYTE_ORDER_MARK if is_for_excel else b"") + text.getvalue().encode()
 
 
-def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
+def _csv_text(cell: Cell, zone: ZoneInfo, *, is_for_excel: bool) -> str:
     match cell.value:
         case None:
             return ""
@@ -262,6 +270,8 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
             return time.astimezone(zone).isoformat()
         case float() as share:
             return f"{share:.4f}"
+        case str() if is_for_excel and (protected := protect_number(cell.label)) != cell.label:
+            return protected
         case _value:
             return escape_cell(cell.label)
 
