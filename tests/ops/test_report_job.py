@@ -20,9 +20,8 @@ from onhook.appdb.report_spec import ADDRESSES_MAX, ReportSpec
 from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import CallDetails
+from onhook.console.pages.rendering import View, render
 from onhook.console.report_mails import mails as mails_module
-from onhook.console.pages.rendering import View
-from onhook.console.report_mails import mails
 from onhook.console.report_mails import recipients as recipient_rules
 from onhook.console.report_mails.mails import MAIL_ROWS_MAX
 from onhook.lib.errors import Unavailable
@@ -322,13 +321,13 @@ async def test_report_job_many_recipients_need_one_rendering_beside_the_event_lo
     await world.add_user("Ann", permissions=["mail"])
     addresses = [f"guest{number}@example.net" for number in range(ADDRESSES_MAX - 1)]
     await world.add("Ann", ReportSpec(report="outcomes", recurrence=DAILY, addresses=addresses))
-    threads, render = list[int](), mails.render
+    threads = list[int]()
 
     def count_render(view: View) -> str:
         threads.append(get_ident())
         return render(view)
 
-    monkeypatch.setattr(mails, "render", count_render)
+    monkeypatch.setattr("onhook.console.report_mails.mails.render", count_render)
     world.clock.move(86_400)
     sent = await world.run()
     assert len(sent) == 1 + len(addresses)

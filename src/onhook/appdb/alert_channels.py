@@ -85,39 +85,90 @@ class AlertChannels:
         """Set all channels of a user and the quiet hours; None is the mail. A channel without kinds is removed, with
         what it was still to notify of. Raises `UsageError`, `NotFound`.
         """
-        quiet_hours = _validate_hours(quiet_hours)
         chosen = {
             destination_id: _validate_kinds(kinds) for destination_id, kinds in kinds_by_destination.items() if kinds
         }
         if len(chosen) > CHANNELS_MAX:
-            raise UsageError(_("a user has at most {maximum} channels", maximum=CHANNELS_MAX), hint=_("choose fewer"))
+            raise _too_many_error()
+        await self.put_hours(user_name, quiet_hours)
         try:
-            await self._put_hours(user_name, quiet_hours)
             stored = {channel.destination_id: channel for channel in await self.of_user(user_name)}
             for channel in stored.values():
                 if channel.destination_id not in chosen:
                     await self._database.write("DELETE FROM alert_channels WHERE channel_id = ?", (channel.channel_id,))
             for destination_id, kinds in chosen.items():
                 if destination_id in stored:
-                    await self._database.write(
-                        "UPDATE alert_channels SET kinds = ? WHERE channel_id = ?",
-                        (encode_column(kinds), stored[destination_id].channel_id),
-                    )
+                    await self.change(stored[destination_id].channel_id, kinds)
                 else:
-                    await self._database.write(
-                        "INSERT INTO alert_channels (user_name, destination_id, kinds) VALUES (?, ?, ?)",
-                        (user_name, destination_id, encode_column(kinds)),
-                    )
+                    await self._insert(user_name, destination_id, kinds)
         except ConstraintViolation:
             raise NotFound(_("there is no such user or destination"), hint=_("load the page again")) from None
 
-    async def _put_hours(self, user_name: str, quiet_hours: QuietHours) -> None:
+    async def get(self, channel_id: int) -> AlertChannel:
+        """Return a channel. Raises `NotFound`."""
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM alert_channels WHERE channel_id = ?", (channel_id,))
+        channels = read_rows(rows, _channel)
+        if not channels:
+            raise _no_channel_error(channel_id)
+        return channels[0]
+
+    @transactional
+    async def add(self, user_name: str, destination_id: int | None, kinds: Sequence[str]) -> AlertChannel:
+        """Add a channel of a user; None is the mail. Raises `UsageError` where there is one already, `NotFound`."""
+        kinds, stored = _require_kinds(kinds), await self.of_user(user_name)
+        if any(channel.destination_id == destination_id for channel in stored):
+            raise UsageError(
+                _("{user} has this channel already", user=user_name), hint=_("change its kinds, or remove it")
+            )
+        if len(stored) >= CHANNELS_MAX:
+            raise _too_many_error()
+        try:
+            await self._insert(user_name, destination_id, kinds)
+        except ConstraintViolation:
+            raise NotFound(_("there is no such user or destination")) from None
+        return next(channel for channel in await self.of_user(user_name) if channel.destination_id == destination_id)
+
+    @transactional
+    async def change(self, channel_id: int, kinds: Sequence[str]) -> AlertChannel:
+        """Set the kinds of a channel. Raises `UsageError`, `NotFound`."""
+        if not await self._database.write(
+            "UPDATE alert_channels SET kinds = ? WHERE channel_id = ?",
+            (encode_column(_require_kinds(kinds)), channel_id),
+        ):
+            raise _no_channel_error(channel_id)
+        return await self.get(channel_id)
+
+    async def remove(self, channel_id: int) -> None:
+        """Remove a channel, with what it was still to notify of. Raises `NotFound`."""
+        if not await self._database.write("DELETE FROM alert_channels WHERE channel_id = ?", (channel_id,)):
+            raise _no_channel_error(channel_id)
+
+    async def _insert(self, user_name: str, destination_id: int | None, kinds: Sequence[str]) -> None:
         await self._database.write(
-            "INSERT INTO alert_settings (user_name, quiet_begin, quiet_end, zone) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (user_name) DO UPDATE SET quiet_begin = excluded.quiet_begin,"
-            " quiet_end = excluded.quiet_end, zone = excluded.zone",
-            (user_name, quiet_hours.begin, quiet_hours.end, quiet_hours.zone),
+            "INSERT INTO alert_channels (user_name, destination_id, kinds) VALUES (?, ?, ?)",
+            (user_name, destination_id, encode_column(kinds)),
         )
+
+    async def put_hours(self, user_name: str, quiet_hours: QuietHours) -> QuietHours:
+        """Set the quiet hours of a user; return them as they are stored. Raises `UsageError`, `NotFound`."""
+        quiet_hours = _validate_hours(quiet_hours)
+        try:
+            await self._database.write(
+                "INSERT INTO alert_settings (user_name, quiet_begin, quiet_end, zone) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (user_name) DO UPDATE SET quiet_begin = excluded.quiet_begin,"
+                " quiet_end = excluded.quiet_end, zone = excluded.zone",
+                (user_name, quiet_hours.begin, quiet_hours.end, quiet_hours.zone),
+            )
+        except ConstraintViolation:
+            raise NotFound(
+                _("there is no user {name}", name=repr(user_name[:80])), hint=_("the page Users lists them")
+            ) from None
+        return quiet_hours
+
+    async def count_pending(self) -> Mapping[int, int]:
+        """Return of how many beginnings and ends each channel is still to notify, by its number."""
+        rows = await self._database.rows("SELECT channel_id, count(*) FROM pending_alerts GROUP BY channel_id")
+        return dict(rows)
 
     async def note(
         self, issue_id: int, kind: str, state: NoticeState, *, destination_id: int | None, now_us: int
@@ -183,6 +234,25 @@ def _validate_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
             hint=_("use some of {kinds}", kinds=", ".join(ALERT_KINDS)),
         )
     return tuple(kind for kind in ALERT_KINDS if kind in kinds)
+
+
+def _require_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return kinds as `_validate_kinds`, of which there is one at least. Raises `UsageError`."""
+    if not kinds:
+        raise UsageError(
+            _("a channel needs a kind of issues"), location="kinds", hint=_("remove a channel that is not wanted")
+        )
+    return _validate_kinds(kinds)
+
+
+def _too_many_error() -> UsageError:
+    return UsageError(_("a user has at most {maximum} channels", maximum=CHANNELS_MAX), hint=_("choose fewer"))
+
+
+def _no_channel_error(channel_id: int) -> NotFound:
+    return NotFound(
+        _("there is no alert channel {number}", number=channel_id), hint=_("`onhook alert list` lists them")
+    )
 
 
 def _validate_hours(quiet_hours: QuietHours) -> QuietHours:

@@ -95,6 +95,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "user": Command("user", _("Manage users of the console.")),
         "sign-in": Command("sign_in", _("Set how people sign in to the console.")),
         "mail": Command("mail", _("Manage the mail server and the mails.")),
+        "alert": Command("alert", _("Manage by which ways users are notified of issues.")),
         "report-schedule": Command("report_schedule", _("Manage reports that are mailed regularly.")),
         "version": Command("version", _("Show the versions of Onhook and its components.")),
     }

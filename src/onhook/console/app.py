@@ -11,6 +11,7 @@ from onhook.config import Config
 from onhook.console import health, parameters, problem_documents
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.api import (
+    alerts,
     apps,
     audit,
     calls,
@@ -212,6 +213,7 @@ def _api_router() -> Router:
             *users.ROUTES,
             *mails.ROUTES,
             *report_schedules.ROUTES,
+            *alerts.ROUTES,
             *identity_provider.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,

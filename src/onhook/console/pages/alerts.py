@@ -10,24 +10,26 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from litestar import Response, get, post
 from litestar.exceptions import PermissionDeniedException
+from litestar.params import PathParameter
 from litestar.response import Redirect
 
 from onhook.appdb.alert_channels import ALERT_KINDS
 from onhook.appdb.destinations import Destination
 from onhook.appdb.issue_texts import describe_kind
 from onhook.appdb.users import User
-from onhook.console.auth.access import OWN_QUESTIONS, require_session
+from onhook.console.alert_changes import MAIL, find_channel, is_choosable, send_test
+from onhook.console.auth.access import OWN_QUESTIONS, get_principal, require_session
 from onhook.console.invitation_mails import has_mail_server
 from onhook.console.pages.formatting import hour_of_day, url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
-from onhook.console.parameters import ReaderZone
+from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 from onhook.lib.quiet_hours import QuietHours
 
-MAIL_CHANNEL = "mail"
+ChannelNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 FIELDS_MAX = 400
 """Of the form: each kind by each of the channels."""
@@ -45,11 +47,14 @@ GROUP_TITLES: Mapping[str, str] = MappingProxyType(
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the form: its name there, its title, and the kinds that are chosen for it."""
+    """A column of the form: its name there, its title, and the kinds that are chosen for it; `channel_id` once it is
+    stored.
+    """
 
     name: str
     title: str
     kinds: Sequence[str]
+    channel_id: int | None = None
 
 
 class AlertsView(View, frozen=True, kw_only=True):
@@ -105,9 +110,9 @@ async def change_alerts(
         )
         names = {str(destination.destination_id) for destination in await _list_destinations(app_state)}
         chosen = {
-            None if channel == MAIL_CHANNEL else int(channel): kinds
+            None if channel == MAIL else int(channel): kinds
             for channel, kinds in kinds_by_channel.items()
-            if channel == MAIL_CHANNEL or channel in names
+            if channel == MAIL or channel in names
         }
         await app_state.appdb.alert_channels.put(user.name, quiet_hours, chosen)
     except UsageError as error:
@@ -116,7 +121,23 @@ async def change_alerts(
     return Redirect(url("/account/alerts", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
 
 
-ROUTES: tuple[Any, ...] = (alerts_page, change_alerts)
+@post("/account/alerts/{number:int}/test", opt=OWN_QUESTIONS, include_in_schema=False, status_code=200)
+async def test_alerts(request: AnyRequest, app_state: AppStateDep, number: ChannelNumber) -> Redirect:
+    """Have a test sent by a channel of the user."""
+    user = await _find_user(request, app_state)
+    if user is None:
+        raise PermissionDeniedException(_("a token has no alerts: sign in as a user"))
+    channel = await find_channel(app_state, get_principal(request.scope), number)
+    try:
+        await send_test(app_state.appdb, app_state.clock, channel)
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = _("A test is sent within seconds.")
+    return Redirect(url("/account/alerts", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
+
+
+ROUTES: tuple[Any, ...] = (alerts_page, change_alerts, test_alerts)
 
 
 async def _find_user(request: AnyRequest, app_state: AppState) -> User | None:
@@ -127,15 +148,11 @@ async def _find_user(request: AnyRequest, app_state: AppState) -> User | None:
 
 async def _list_destinations(app_state: AppState) -> list[Destination]:
     """Return the destinations that users may choose."""
-    return [
-        destination
-        for destination in await app_state.appdb.destinations.all()
-        if destination.chosen_by_users and destination.notifies_of == "issues"
-    ]
+    return [destination for destination in await app_state.appdb.destinations.all() if is_choosable(destination)]
 
 
 def _channel_name(destination_id: int | None) -> str:
-    return MAIL_CHANNEL if destination_id is None else str(destination_id)
+    return MAIL if destination_id is None else str(destination_id)
 
 
 def _parse_hour(text: str) -> int:
@@ -155,10 +172,14 @@ async def _render(  # noqa: PLR0917 - what the page is made of
     message: str = "",
     error: str = "",
 ) -> Response[str]:
-    ways = [Way(name=MAIL_CHANNEL, title=_("Mail"), kinds=kinds_by_channel.get(MAIL_CHANNEL, ()))]
-    for destination in await _list_destinations(app_state):
-        name = str(destination.destination_id)
-        ways.append(Way(name=name, title=destination.name, kinds=kinds_by_channel.get(name, ())))
+    stored = await app_state.appdb.alert_channels.of_user(user.name) if user is not None else []
+    channel_ids = {_channel_name(channel.destination_id): channel.channel_id for channel in stored}
+    titles = {MAIL: _("Mail")}
+    titles |= {str(destination.destination_id): destination.name for destination in await _list_destinations(app_state)}
+    ways = [
+        Way(name=name, title=title, kinds=kinds_by_channel.get(name, ()), channel_id=channel_ids.get(name))
+        for name, title in titles.items()
+    ]
     view = AlertsView(
         user=user,
         ways=ways,
