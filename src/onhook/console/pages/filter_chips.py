@@ -8,7 +8,7 @@ import msgspec
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import NameDirectory
 from onhook.cdr.party_groups import parse_group_filter
-from onhook.console.pages.formatting import minutes, outcome, url
+from onhook.console.pages.formatting import WEEKDAYS, minutes, outcome, url
 from onhook.lib.messages import _, mark
 
 TITLES: Mapping[str, str] = MappingProxyType(
@@ -73,10 +73,6 @@ _DIVISIONS: Mapping[str, str] = MappingProxyType(
 
 _PARTY_FILTERS = frozenset({"number", "call_from", "call_to", "answered_by", "caller", "dialled", "did_number"})
 _SECONDS_SUFFIX = "_duration"
-_WEEKDAYS = (
-    mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday"), mark("Saturday"),
-    mark("Sunday"),
-)  # fmt: skip
 
 
 class FilterChip(msgspec.Struct, frozen=True):
@@ -115,7 +111,7 @@ def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ..
     if name in ("by", "group_by"):
         return _(_DIVISIONS.get(text, text))
     if name == "weekday" and text.strip() in tuple("1234567"):
-        return _(_WEEKDAYS[int(text) - 1])
+        return _(WEEKDAYS[int(text) - 1])
     if name.endswith(_SECONDS_SUFFIX) and text.strip().isdecimal():
         return minutes(int(text))
     group = parse_group_filter(text) if name == "q" or name in _PARTY_FILTERS else None

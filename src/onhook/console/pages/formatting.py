@@ -82,6 +82,12 @@ _DIRECTIONS: Mapping[str, tuple[str, str]] = {
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
 """Texts that can be part of a path; browsers change `..` and `/`."""
 
+WEEKDAYS = (
+    *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday"), mark("Saturday")),
+    mark("Sunday"),
+)
+"""From the first day of the week (ISO 8601)."""
+
 
 def minutes(seconds: int | None) -> str:
     """Return a duration or a sum of durations as `m:ss`, from an hour on as `h:mm:ss`: the one format of all pages.

@@ -25,10 +25,9 @@ from onhook.console.auth.access import PERSONAL, SCOPED, get_access_scope, get_p
 from onhook.console.invitation_mails import has_mail_server
 from onhook.console.pages.calls import list_visible_pbxs, list_visible_searches
 from onhook.console.pages.filter_chips import describe_filters
-from onhook.console.pages.formatting import hour_of_day, url
+from onhook.console.pages.formatting import WEEKDAYS, hour_of_day, url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
-from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.queries.directory import load_names
 from onhook.console.report_mails.changes import (

@@ -36,21 +36,20 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     wait_duration: int | None = None
 
     @property
-    def other(self) -> int:
-        """Return how many calls were missed for an unknown reason."""
-        return self.missed - self.voicemail - self.busy - self.no_answer - self.abandoned - self.failed
-
-    @property
     def missed_by_outcome(self) -> list[tuple[str, str, int]]:
-        """Return the outcomes of missed calls that occurred: text, value of the filter `status`, count."""
-        outcomes = (
+        """Return the outcomes of missed calls that occurred, those of all other statuses last: text, value of the filter
+        `status`, count.
+        """
+        known = [
             (_("no answer"), "NO ANSWER", self.no_answer),
             (_("busy"), "BUSY", self.busy),
             (_("abandoned"), "ABANDONED", self.abandoned),
             (_("failed"), "FAILED", self.failed),
             (_("voicemail"), "VOICEMAIL", self.voicemail),
-        )
-        return [outcome for outcome in outcomes if outcome[2]]
+        ]
+        other_statuses = "!" + ",".join(("ANSWERED", *(status for _text, status, _count in known)))
+        other_count = self.missed - sum(count for _text, _status, count in known)
+        return [outcome for outcome in (*known, (_("other"), other_statuses, other_count)) if outcome[2] > 0]
 
 
 def add_up(rows: Sequence[Mapping[str, Any]]) -> Totals:

@@ -14,9 +14,17 @@ from onhook.appdb.report_schedules import ReportRun, ReportSchedule
 from onhook.appdb.users import User
 from onhook.console.invitation_mails import find_console_url
 from onhook.console.pages.filter_chips import describe_filters
-from onhook.console.pages.formatting import count, format_date, hour_of_day, local_time, minutes, outcome, percent
+from onhook.console.pages.formatting import (
+    WEEKDAYS,
+    count,
+    format_date,
+    hour_of_day,
+    local_time,
+    minutes,
+    outcome,
+    percent,
+)
 from onhook.console.pages.rendering import View, render
-from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.pages.reports.report import Cell, Column
 from onhook.console.pages.totals import Totals
 from onhook.console.queries.period import Period

@@ -179,9 +179,6 @@ def missed(query: ReportQuery, data: FigureData) -> Figure:
     """Return the number of unanswered calls, by outcome."""
     totals = data.totals
     outcomes = [(text, query.calls_url(status=status), number) for text, status, number in totals.missed_by_outcome]
-    if totals.other > 0:
-        other_statuses = "!ANSWERED,NO ANSWER,BUSY,ABANDONED,FAILED,VOICEMAIL"
-        outcomes.append((_("other"), query.calls_url(status=other_statuses), totals.other))
     return Figure(
         value=totals.missed, href=query.calls_url(status="!ANSWERED"), previous=data.previous.missed, parts=outcomes
     )

@@ -28,6 +28,8 @@ from onhook.console.pages.dashboards.queues_now import QueuesNow, load_queues_no
 from onhook.console.pages.dashboards.saved import (
     find_visible_dashboard,
     list_visible_dashboards,
+    may_change,
+    may_share,
 )
 from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, Tile
 from onhook.console.pages.date_range import DateRange, create_date_range
@@ -71,6 +73,8 @@ class DashboardView(View, frozen=True, kw_only=True):
     editor: DashboardEditor | None
     may_save: bool
     is_own: bool
+    may_change: bool
+    may_share: bool
     errors: Mapping[str, str] = {}
 
 
@@ -157,6 +161,8 @@ async def dashboard_page(  # noqa: PLR0917 - the parameters of the URL
             editor=create_editor(selection.tiles, selection.page_query, scope) if edit else None,
             may_save=principal is not None and principal.can_save,
             is_own=saved is not None and principal is not None and saved.author == principal.author,
+            may_change=saved is not None and principal is not None and may_change(principal, saved),
+            may_share=saved is not None and principal is not None and may_share(principal, saved),
         ),
     )
 

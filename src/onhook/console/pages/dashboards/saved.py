@@ -114,7 +114,7 @@ async def share_dashboard(
     """Show a dashboard to all users, or to its author alone; one whose author was removed gets the user."""
     principal = _require_user(request)
     dashboard = await find_visible_dashboard(request, app_state, data.dashboard_id)
-    if principal.role != "administrator" and dashboard.author != principal.author:
+    if not may_share(principal, dashboard):
         raise PermissionDeniedException(_("only an administrator shares the dashboard of another user"))
     author = dashboard.author or principal.author
     await app_state.appdb.dashboards.set_shared(dashboard.dashboard_id, is_shared=data.shared == "yes", author=author)
@@ -170,6 +170,11 @@ def _require_user(request: AnyRequest) -> Principal:
     if principal is None or not principal.can_save:
         raise PermissionDeniedException(_("only a user can save a dashboard: sign in"))
     return principal
+
+
+def may_share(principal: Principal, dashboard: SavedDashboard) -> bool:
+    """Return whether a user may show a dashboard to all users, or stop it."""
+    return principal.role == "administrator" or (dashboard.author == principal.author and principal.may("share"))
 
 
 def may_change(principal: Principal, dashboard: SavedDashboard) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import format_offset
 from onhook.console.pages.formatting import (
+    WEEKDAYS,
     format_date,
     format_month,
     offset_from_utc,
@@ -34,8 +35,6 @@ from onhook.store.queries.time_buckets import boundaries
 
 STEPS_MAX = 2_000
 """Rows of one report along the time: twelve weeks by the hour."""
-
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 _NO_CALLS: Mapping[str, Any] = {
     **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), 0),

@@ -13,8 +13,7 @@ from onhook.cdr.queue_figures import (
     total_worked_seconds,
 )
 from onhook.cdr.queue_visits import GroupKind
-from onhook.console.pages.formatting import hour_of_day, local_time
-from onhook.console.pages.reports.over_time import WEEKDAYS
+from onhook.console.pages.formatting import WEEKDAYS, hour_of_day, local_time
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, mean
 from onhook.lib.messages import _, mark
 
