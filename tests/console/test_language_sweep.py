@@ -36,7 +36,7 @@ DATA: Final = frozenset(
         # Texts of PBXs, and of what they are configured with.
         *("ABANDONED", "NO ANSWER", "ANSWERED", "WARNING", "30012, Call End Details Notification", "cdr", "auto"),
         *("historyid, callid, duration", "pbx1.example.com", "(hour)", "(port):", "answered 500", "X-Signature"),
-        *("pbx=Office&type=inbound", "Server", "POST https://crm.example.com/calls?key=…"),
+        *("trunk=provider&did_number=4930901820", "Server", "POST https://crm.example.com/calls?key=…"),
         '"Phone admins" administrator sales reader pbxs=Office numbers=1001,1002 * reader',
         # Values of destinations.
         *(

@@ -37,8 +37,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def missed_by_outcome(self) -> list[tuple[str, str, int]]:
-        """Return the outcomes of missed calls that occurred, those of all other statuses last: text, value of the filter
-        `status`, count.
+        """Return the outcomes of missed calls that occurred, those of all other statuses last: text, value of the
+        filter `status`, count.
         """
         known = [
             (_("no answer"), "NO ANSWER", self.no_answer),
