@@ -13,14 +13,16 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Redirect
 
+from onhook.appdb import user_changes
 from onhook.appdb.audit import AuditEntry
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.permissions import Permission
 from onhook.appdb.scopes import parse_scope, split_names
 from onhook.appdb.sessions import Session
-from onhook.appdb.tokens import Token
+from onhook.appdb.tokens import Token, validate_role
 from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.number_masking import parse_mask
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.invitation_mails import add_invitation_mail, invitation_path
@@ -178,12 +180,18 @@ async def change_user(
     """Change name, role, scope, mask and permissions of a user; they apply at once."""
     user = await app_state.appdb.users.get(data.user)
     try:
-        scope = await parse_form_scope(app_state, data)
-        async with app_state.appdb.transaction():
-            user = await app_state.appdb.users.change(
-                user.name, new_name=data.name, role=data.role, scope=scope, permissions=data.permissions
-            )
-            await app_state.appdb.users.set_email(user.name, data.email)
+        changes = user_changes.UserChanges(
+            name=data.name,
+            role=validate_role(data.role),
+            pbxs=[data.pbxs],
+            numbers=[data.numbers],
+            departments=split_names(data.departments),
+            sites=split_names(data.sites),
+            mask=parse_mask(data.mask),
+            permissions=data.permissions,
+            email=data.email,
+        )
+        user = await user_changes.change_user(app_state.appdb, user.name, changes)
     except OnhookError as error:
         pbx_names = await _load_pbx_names(app_state)
         view = UserView(user=user, form=data, pbx_names=pbx_names, error=str(error))
