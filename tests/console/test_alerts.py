@@ -125,7 +125,7 @@ async def test_alerts_api_has_the_powers_of_the_page_for_users_and_administrator
         ({"user": "alice", "kinds": ["weather"]}, (400, "no kind of issues 'weather'")),
         ({"user": "alice", "kinds": []}, (400, "kinds")),
         ({"user": "limited"}, (400, "is limited, and sees no issues")),
-        ({"user": "nobody"}, (404, "nobody")),
+        ({"user": "carol"}, (404, "carol")),
         ({}, (403, "a token has no alerts")),
     ],
 )

@@ -40,16 +40,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         """Return the outcomes of missed calls that occurred, those of all other statuses last: text, value of the
         filter `status`, count.
         """
-        known = [
+        known_outcomes = [
             (_("no answer"), "NO ANSWER", self.no_answer),
             (_("busy"), "BUSY", self.busy),
             (_("abandoned"), "ABANDONED", self.abandoned),
             (_("failed"), "FAILED", self.failed),
             (_("voicemail"), "VOICEMAIL", self.voicemail),
         ]
-        other_statuses = "!" + ",".join(("ANSWERED", *(status for _text, status, _count in known)))
-        other_count = self.missed - sum(count for _text, _status, count in known)
-        return [outcome for outcome in (*known, (_("other"), other_statuses, other_count)) if outcome[2] > 0]
+        other_statuses = "!" + ",".join(("ANSWERED", *(status for _text, status, _count in known_outcomes)))
+        other_count = self.missed - sum(count for _text, _status, count in known_outcomes)
+        return [outcome for outcome in (*known_outcomes, (_("other"), other_statuses, other_count)) if outcome[2] > 0]
 
 
 def add_up(rows: Sequence[Mapping[str, Any]]) -> Totals:

@@ -125,10 +125,10 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
 
 
 async def _load_earlier_claims(
-    app_state: AppState, missed_filter: RecordFilter, user: str, listed: Sequence[MissedCall]
+    app_state: AppState, missed_filter: RecordFilter, user: str, listed_calls: Sequence[MissedCall]
 ) -> Sequence[MissedCall]:
     """Return the calls that a user has claimed and that are not listed."""
-    listed_keys = {(call.sn, call.call_id) for call in listed}
+    listed_keys = {(call.sn, call.call_id) for call in listed_calls}
     claimed_keys = await app_state.appdb.missed_call_work.claimed_by(user, LISTED_MAX) if user else []
     call_filter = missed_filter.call_filter or CallFilter()
     keys = tuple(
