@@ -26,7 +26,7 @@ VOID_ELEMENTS: Final = frozenset({"input", "br", "img", "meta", "link", "hr", "w
 TRANSLATED: Final = re.compile("⟦[^⟦⟧]*⟧")
 BRACKETS: Final = re.compile("[^⟦⟧]")
 NAMES: Final = re.compile(
-    r"\b(Onhook|onhook|Europe/Berlin|Berlin|UTC|CSV|XLSX|JSONL|Parquet|KiB|MiB|Alice|Bob|Carol|Dora|CRM|Outcomes"
+    r"\b(Onhook|onhook|Europe/Berlin|Berlin|UTC|CSV|XLSX|JSONL|Parquet|KiB|MiB|Alice|Bob|Carol|Dora|CRM|CTI|Outcomes"
     r"|Queues|Queue Team|Other tiles|office|branch|shop|second|3631A2124XXX)\b|https?://\S+"
 )
 """Names, of the sample data too, and units."""
