@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ READING = {
     *("directory list", "directory export", "destination log", "destination list", "destination show", "mcp"),
     *("destination preview", "destination deliveries", "destination delivery", "export-events", "coverage"),
     *("quarantine list", "quarantine show", "doctor", "backup", "token list", "user list", "sign-in show"),
-    *("mail show", "mail list", "report-schedule list", "version"),
+    *("mail show", "mail list", "report-schedule list", "version", "alert list"),
 }
 """They change nothing; those that matter are entries as reads."""
 
@@ -36,20 +37,24 @@ CHANGING_TABLES = {
     *("user add", "user change", "user invite", "user reset-factor", "user remove", "sign-in require-factor"),
     *("sign-in console-url", "mail set", "mail remove", "mail notify", "mail retry", "mail discard"),
     *("report-schedule add", "report-schedule change", "report-schedule pause", "report-schedule resume"),
-    *("report-schedule remove",),
+    *("report-schedule remove", "alert add", "alert change", "alert remove"),
 }
 """The triggers of `appdb.audited_tables` notice them."""
 
 WRITING_ENTRIES = {
     *("app unblock", "backfill", "import", "sweep", "import-events", "quarantine retry", "erase", "rebuild", "restore"),
-    *("begin-ledger", "cluster move-ledger"),
+    *("begin-ledger", "cluster move-ledger", "cluster erase-again", "cluster forget-spool", "cluster save-store"),
+    *("cluster load-store",),
 }
 
 CHANGING_NOTHING_STORED = {
     *("serve", "intake", "simulate", "destination test", "mail test", "report-schedule test"),
-    *("service install", "service uninstall", "cluster move-appdb"),
+    *("service install", "service uninstall", "cluster move-appdb", "alert test"),
 }
 """Processes, what is sent as a test, units of systemd; and a move of the audit log itself, whose rows are the same."""
+
+PREFERENCES = {"alert quiet-hours"}
+"""They change nothing for others."""
 
 
 def walk(path: str, command: Any) -> Iterator[str]:
@@ -63,7 +68,8 @@ def walk(path: str, command: Any) -> Iterator[str]:
 def test_each_command_changes_nothing_or_is_audited() -> None:
     """A new command belongs into one of the sets, and into the test below where it writes its entry itself."""
     commands = [path for name in COMMANDS for path in walk(name, load_command(name))]
-    assert sorted(commands) == sorted([*READING, *CHANGING_TABLES, *WRITING_ENTRIES, *CHANGING_NOTHING_STORED])
+    sets = (READING, CHANGING_TABLES, WRITING_ENTRIES, CHANGING_NOTHING_STORED, PREFERENCES)
+    assert sorted(commands) == sorted(chain(*sets))
 
 
 def actions(folder: Path) -> list[tuple[str, str, str]]:

@@ -57,8 +57,8 @@ DATA: Final = frozenset(
         *("verify", "json-2", "json-rpc", "scram-sha-256", "scram-sha-512", "text/plain", "us-east-1", "False"),
         *("application/json", "application/x-www-form-urlencoded", "{{ event|tojson }}", "onhook.{type}.{sn}"),
         *("account_code=4711", "Inbound,Outbound", "mask call_from last3", "Webhook", "X-Key: 4711"),
-        *("Bitrix24", "Discord", "Freshdesk", "Google Sheets", "Home Assistant", "HubSpot", "Make"),
-        *("Microsoft Teams", "Pipedrive", "Salesforce", "Slack", "Zendesk", "Zoho CRM"),
+        *("Bitrix24", "Discord", "EspoCRM", "Freshdesk", "Google Sheets", "Home Assistant", "HubSpot", "Make"),
+        *("Microsoft Teams", "PagerDuty", "Pipedrive", "Salesforce", "Slack", "SuiteCRM", "Zendesk", "Zoho CRM"),
         # Libraries.
         *("aiohttp", "duckdb", "granian", "jinja2", "litestar", "msgspec", "phonenumbers", "tzdata"),
     }

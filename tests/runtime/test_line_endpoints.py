@@ -34,7 +34,7 @@ async def test_line_endpoints_and_pbxs_of_the_file_do_not_replace_each_other(tmp
     networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     pbx = RegisteredPbx(sn="3cx-5015", dialect="3cx", networks=networks)
     endpoint = LineEndpoint(pbx=pbx, mode="connect", host="192.0.2.1", port=5015)
-    secret_pbx = RegisteredPbx(sn="OFFICE", dialect="yeastar", secrets=("secret",))
+    secret_pbx = RegisteredPbx(sn="OFFICE", dialect="yeastar", secrets=("secret",), further_sns=("BRANCH",))
     path = tmp_path / "intake-pbxs.json"
     CredentialsFile(path).write_endpoints([endpoint])
     CredentialsFile(path).write_pbxs([(secret_pbx, ("OFFICE", "BRANCH"))])
