@@ -81,16 +81,18 @@ def occurs_in_lines(text: str, occurs_in: OccursIn) -> bool:
     >>> occurs_in_lines('VIP\\n{"value": {"hour": 10, "query": "number=20"}}', lambda text: "10" in text)
     False
     """
-    return any(_occurs_in_line(line, occurs_in) for line in text.split("\n"))
+    texts = (found for line in text.split("\n") for found in _iter_texts(_decode_line(line)))
+    return any(occurs_in_text(found, occurs_in) for found in texts)
 
 
-def _occurs_in_line(line: str, occurs_in: OccursIn) -> bool:
-    if line.startswith(("{", "[")):
-        try:
-            return any(occurs_in_text(text, occurs_in) for text in _iter_texts(msgspec.json.decode(line)))
-        except msgspec.DecodeError:
-            pass  # no JSON: a text
-    return occurs_in_text(line, occurs_in)
+def _decode_line(line: str) -> Any:
+    """Return the value of JSON that a line is, or the line."""
+    if not line.startswith(("{", "[")):
+        return line
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return line
 
 
 def _iter_texts(value: Any) -> Iterator[str]:
