@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from litestar import Request
@@ -23,7 +22,7 @@ from onhook.console.pages.calls import (
 )
 from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import load_common_values
-from onhook.console.pages.rendering import View, render
+from onhook.console.pages.rendering import InvalidFormView, render
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.page import KIND_DEFAULT, STEPS, filter_texts_of
 from onhook.console.problem_documents import accepts_html, list_parameter_errors, set_invalid_page
@@ -33,13 +32,10 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
 
-class InvalidCallsView(View, frozen=True, kw_only=True):
-    """Values of the page of calls with its form alone; `errors` are messages by parameter."""
+class InvalidCallsView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the page of calls with its form alone."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "calls_form.html"
-    title: str
-    errors: Mapping[str, str]
     filter_texts: Mapping[str, str]
     more_filters: Sequence[str]
     has_more_filters: bool = True
@@ -55,13 +51,10 @@ class InvalidCallsView(View, frozen=True, kw_only=True):
     unlimited_url: str = ""
 
 
-class InvalidReportView(View, frozen=True, kw_only=True):
-    """Values of the page of a report with its form alone; `errors` are messages by parameter."""
+class InvalidReportView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the page of a report with its form alone."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "reports_form.html"
-    title: str
-    errors: Mapping[str, str]
     texts: Mapping[str, str]
     report_name: str
     kind: ReportKind
@@ -73,26 +66,20 @@ class InvalidReportView(View, frozen=True, kw_only=True):
     pbxs: Sequence[Pbx]
 
 
-class InvalidDashboardView(View, frozen=True, kw_only=True):
-    """Values of the dashboard with its form alone; `errors` are messages by parameter."""
+class InvalidDashboardView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the dashboard with its form alone."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "dashboard_form.html"
-    title: str
-    errors: Mapping[str, str]
     texts: Mapping[str, str]
     page_query: Mapping[str, object]
     date_range: DateRange
     pbxs: Sequence[Pbx]
 
 
-class InvalidMissedView(View, frozen=True, kw_only=True):
-    """Values of the page of missed calls with its form alone; `errors` are messages by parameter."""
+class InvalidMissedView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the page of missed calls with its form alone."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "missed_form.html"
-    title: str
-    errors: Mapping[str, str]
     texts: Mapping[str, str]
     date_range: DateRange
     pbxs: Sequence[Pbx]
@@ -122,7 +109,9 @@ def _is_bad_request(error: Exception) -> bool:
     return status == HTTPStatus.BAD_REQUEST
 
 
-async def _make_calls_view(request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]) -> View:
+async def _make_calls_view(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
+) -> InvalidFormView:
     texts = dict(request.query_params.multi_items())
     access_scope = get_access_scope(request.scope)
     filter_texts = {name: texts.get(name, "") for name in ALL_FILTERS}
@@ -144,7 +133,7 @@ async def _make_calls_view(request: AnyRequest, app_state: AppState, zone: ZoneI
 
 async def _make_dashboard_view(
     request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
-) -> View:
+) -> InvalidFormView:
     texts = filter_texts_of(request)
     return InvalidDashboardView(
         title=_("Dashboard"),
@@ -158,7 +147,7 @@ async def _make_dashboard_view(
 
 async def _make_report_view(
     request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
-) -> View:
+) -> InvalidFormView:
     report_name = request.query_params.get("report", KIND_DEFAULT)
     report_name = report_name if report_name in KINDS else KIND_DEFAULT
     return InvalidReportView(
@@ -183,7 +172,7 @@ async def _make_report_view(
 
 async def _make_missed_view(
     request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
-) -> View:
+) -> InvalidFormView:
     texts = {**filter_texts_of(request), "show": request.query_params.get("show", "")}
     return InvalidMissedView(
         title=_("Missed calls"),
@@ -194,7 +183,7 @@ async def _make_missed_view(
     )
 
 
-_VIEWS: Mapping[str, Callable[[AnyRequest, AppState, ZoneInfo, Mapping[str, str]], Awaitable[View]]] = {
+_VIEWS: Mapping[str, Callable[[AnyRequest, AppState, ZoneInfo, Mapping[str, str]], Awaitable[InvalidFormView]]] = {
     "/": _make_dashboard_view,
     "/calls": _make_calls_view,
     "/missed": _make_missed_view,

@@ -1,7 +1,7 @@
 """`/queue-targets`: the form with the settings of a queue, on the report of queues."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 from litestar import Response, post
@@ -14,7 +14,7 @@ from onhook.cdr.queue_figures import (
     QueueTargets,
 )
 from onhook.console.pages.page import FORM_BODY, render_page
-from onhook.console.pages.rendering import View
+from onhook.console.pages.rendering import InvalidFormView
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
@@ -37,14 +37,11 @@ class QueueTargetsForm(msgspec.Struct, frozen=True):
     report: str = ""
 
 
-class InvalidQueueTargetsView(View, frozen=True, kw_only=True):
-    """Values of the form with a value that cannot be used; `errors` are messages by field."""
+class InvalidQueueTargetsView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the form with a value that cannot be used."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "queue_targets_form.html"
-    title: str
     form: Mapping[str, str]
-    errors: Mapping[str, str]
     pbxs: Sequence[Pbx]
 
 

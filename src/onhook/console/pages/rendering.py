@@ -1,6 +1,7 @@
 """Rendering of templates. All values are escaped and have no control characters: a caller's name is hostile input."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -30,6 +31,17 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """The values of one page, named as in its template."""
 
     template: ClassVar[str]
+
+
+class InvalidFormView(View, frozen=True, kw_only=True):
+    """The values of a page with a form alone, because of values in it that cannot be used; `errors` are messages by
+    field, or by parameter.
+    """
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str
+    title: str
+    errors: Mapping[str, str]
 
 
 def render(view: View, **common_values: Any) -> str:

@@ -5,7 +5,7 @@ user with the permission `share` those of their own. A limited reader sees no da
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, post
@@ -17,7 +17,7 @@ from onhook.console.auth.access import PERSONAL, SHARES, Principal, get_principa
 from onhook.console.pages.dashboards.layout import parse_tiles
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, render_page
-from onhook.console.pages.rendering import View
+from onhook.console.pages.rendering import InvalidFormView
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotFound, UsageError
@@ -44,14 +44,11 @@ class DashboardForm(msgspec.Struct, frozen=True):
     shared: str = ""
 
 
-class InvalidDashboardSaveView(View, frozen=True, kw_only=True):
-    """Values of the form with a name under which a dashboard cannot be saved; `errors` are messages by field."""
+class InvalidDashboardSaveView(InvalidFormView, frozen=True, kw_only=True):
+    """Values of the form with a name under which a dashboard cannot be saved."""
 
-    template: ClassVar = "invalid_form.html"
     form_template: str = "dashboard_save_form.html"
-    title: str
     form: Mapping[str, str]
-    errors: Mapping[str, str]
 
 
 @post("/dashboards/save", opt=PERSONAL, include_in_schema=False, status_code=200)
