@@ -81,8 +81,8 @@ def occurs_in_lines(text: str, occurs_in: OccursIn) -> bool:
     >>> occurs_in_lines('VIP\\n{"value": {"hour": 10, "query": "number=20"}}', lambda text: "10" in text)
     False
     """
-    texts = (found for line in text.split("\n") for found in _iter_texts(_decode_line(line)))
-    return any(occurs_in_text(found, occurs_in) for found in texts)
+    values = (_decode_line(line) for line in text.split("\n"))
+    return any(occurs_in_text(line_text, occurs_in) for value in values for line_text in _iter_texts(value))
 
 
 def _decode_line(line: str) -> Any:
