@@ -9,7 +9,7 @@ import pytest
 
 from onhook.appdb import audited_tables
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.audit import AuditEntry
+from onhook.appdb.audit import FAILED_NOTE, FAILED_SIGN_INS_MAX, AuditEntry
 from onhook.appdb.audited_tables import TABLES
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
@@ -194,11 +194,34 @@ async def test_each_table_of_the_schema_is_audited_or_named_here(appdb: AppDb) -
 
 ADDING: dict[str, Callable[[AppDb, int], Awaitable[object]]] = {
     "change": lambda appdb, number: appdb.tokens.add(f"t{number}", "reader", now_us=number),
-    "sign-in": lambda appdb, number: appdb.audit.add(
-        now_us=number, actor="x", credential="password", address="192.0.2.7", action="sign in", status=401
+    "sign-in": lambda appdb, number: appdb.audit.add_sign_in(
+        now_us=number, actor="x", credential="password", address="192.0.2.7", status=401
     ),
     "read": lambda appdb, number: appdb.audit.add_read(f"read {number}", now_us=number),
 }
+
+
+async def test_audit_failed_sign_ins_and_failed_requests_of_apps_do_not_hide_each_other(appdb: AppDb) -> None:
+    """The status of a request is a code of the PBX API, such as 40002; the limit is that of sign-ins."""
+
+    async def add_request() -> None:
+        await appdb.audit.add(
+            now_us=NOW, actor="crm", credential="app", address="192.0.2.8", action="call/dial", status=40002
+        )
+
+    async def add_sign_in() -> None:
+        await appdb.audit.add_sign_in(now_us=NOW, actor="ann", credential="password", address="192.0.2.7", status=401)
+
+    for _number in range(FAILED_SIGN_INS_MAX):
+        await add_request()
+    await add_sign_in()
+    assert (await latest(appdb)).action == "sign in"
+    for _number in range(FAILED_SIGN_INS_MAX):
+        await add_sign_in()
+    assert (await latest(appdb)).action == "sign in" + FAILED_NOTE
+    assert await count(appdb) == 2 * FAILED_SIGN_INS_MAX
+    await add_request()
+    assert ((await latest(appdb)).action, (await latest(appdb)).status) == ("call/dial", 40002)
 
 
 @pytest.mark.parametrize("add", ADDING.values(), ids=ADDING.keys())

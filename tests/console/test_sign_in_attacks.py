@@ -150,16 +150,14 @@ async def test_failed_sign_ins_cannot_push_other_entries_out_of_the_audit_log(ha
     hour_us = 3_600 * 1_000_000
 
     async def fail(name: str, at_us: int) -> None:
-        await audit.add(
-            now_us=at_us, actor=name, credential="password", address="192.0.2.7", action="sign in", status=401
-        )
+        await audit.add_sign_in(now_us=at_us, actor=name, credential="password", address="192.0.2.7", status=401)
 
     for number in range(FAILED_SIGN_INS_MAX + 20):
         await fail(f"name {number}", now_us)
     entries = [entry for entry in await audit.latest(500, None) if entry.action.startswith("sign in")]
     assert len(entries) == FAILED_SIGN_INS_MAX
     assert entries[0].action == "sign in; further failed ones of this hour are in the log of the hub alone"
-    await audit.add(now_us=now_us, actor="Ann", credential="password", address="", action="sign in", status=200)
+    await audit.add_sign_in(now_us=now_us, actor="Ann", credential="password", address="", status=200)
     assert (await audit.latest(1, None))[0].actor == "Ann"
     await fail("later", now_us + hour_us)
     assert (await audit.latest(1, None))[0].actor == "later"

@@ -24,6 +24,9 @@ must not push out the entries of weeks.
 
 FAILED_NOTE = "; further failed ones of this hour are in the log of the hub alone"
 
+SIGN_IN = "sign in"
+"""The action of each sign-in, also of a failed one."""
+
 REPEATED_MICROSECONDS = 3_600 * 1_000_000
 REPEATED_ENTRIES_MAX = 1_000
 """How far back a read counts as repeated."""
@@ -57,19 +60,26 @@ class Audit:
         self._database = database
 
     async def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
-        """Add an entry that is no change of the database, such as a sign-in; `now_us` in microseconds since 1970.
-        Failed ones beyond `FAILED_SIGN_INS_MAX` of an hour are not added.
+        """Add an entry that is no change of the database; `now_us` in microseconds since 1970. The status is that of
+        HTTP, or the code of a response of the PBX API.
         """
-        if status >= _STATUS_FAILED:
-            failed_count = await self._count_failed(now_us)
-            if failed_count >= FAILED_SIGN_INS_MAX:
-                return
-            action += FAILED_NOTE if failed_count == FAILED_SIGN_INS_MAX - 1 else ""
         await self._insert(
             "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (now_us, actor, credential, address, get_origin().way, action[:TEXT_CHARACTERS_MAX], status),
         )
+
+    async def add_sign_in(self, *, now_us: int, actor: str, credential: str, address: str, status: int) -> None:
+        """Add a sign-in; `now_us` in microseconds since 1970, `status` that of HTTP. Failed ones beyond
+        `FAILED_SIGN_INS_MAX` of an hour are not added.
+        """
+        action = SIGN_IN
+        if status >= _STATUS_FAILED:
+            failed_count = await self._count_failed_sign_ins(now_us)
+            if failed_count >= FAILED_SIGN_INS_MAX:
+                return
+            action += FAILED_NOTE if failed_count == FAILED_SIGN_INS_MAX - 1 else ""
+        await self.add(now_us=now_us, actor=actor, credential=credential, address=address, action=action, status=status)
 
     async def add_action(self, action: str, *, now_us: int) -> None:
         """Add an entry for something that the user of this request or command has done, and that changes no table of
@@ -116,11 +126,11 @@ class Audit:
             before = rows[-1][0]
         return entries
 
-    async def _count_failed(self, now_us: int) -> int:
+    async def _count_failed_sign_ins(self, now_us: int) -> int:
         rows = await self._database.rows(
             "SELECT count(*) FROM audit WHERE audit_id > (SELECT max(audit_id) FROM audit) - ? AND created_at > ?"
-            " AND status >= ?",
-            (REPEATED_ENTRIES_MAX, now_us - REPEATED_MICROSECONDS, _STATUS_FAILED),
+            " AND status >= ? AND action IN (?, ?)",
+            (REPEATED_ENTRIES_MAX, now_us - REPEATED_MICROSECONDS, _STATUS_FAILED, SIGN_IN, SIGN_IN + FAILED_NOTE),
         )
         return int(rows[0][0])
 

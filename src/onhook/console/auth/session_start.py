@@ -54,13 +54,8 @@ async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, cr
         extra = {"actor": user, "credential": credential, "address": client_address(request)}
         logging.getLogger("onhook.console").warning("sign-in failed", extra=extra)
     now_us = app_state.clock.microseconds()
-    await app_state.appdb.audit.add(
-        now_us=now_us,
-        actor=user,
-        credential=credential,
-        address=client_address(request),
-        action="sign in",
-        status=status,
+    await app_state.appdb.audit.add_sign_in(
+        now_us=now_us, actor=user, credential=credential, address=client_address(request), status=status
     )
 
 
