@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.ledger.contract import AppendResult, LedgerEntry
+from onhook.ledger.contract import AppendResult, LedgerEntry, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable
 from onhook.receiver import event_spool
@@ -38,12 +38,14 @@ class World:
         self.prepared: list[int] = []
 
     @asynccontextmanager
-    async def opened(self, *, events_max: int = 1_000, may_grow: bool = True) -> AsyncIterator[EventSpool]:
+    async def opened(
+        self, *, events_max: int = 1_000, may_grow: bool = True, open_file: type[SqliteLedger] = SqliteLedger
+    ) -> AsyncIterator[EventSpool]:
         """Yield the spool of a process that runs, and stops."""
         spool = EventSpool(
             ledger=self.servers,
             path=self.path / "spool.db",
-            open_file=SqliteLedger,
+            open_file=open_file,
             prepare_append=lambda items: self.prepared.append(len(items)),
             events_max=events_max,
             may_grow=may_grow,
@@ -172,3 +174,55 @@ async def test_spool_under_a_stream_of_events_gets_empty_and_loses_none(world: W
         world.servers.is_away = False
         await wait_until(spool.state == SpoolState() async for _ in polls())
     assert await world.stored() == bodies(1, 300)
+
+
+class FailingFile(SqliteLedger):
+    """The file of a spool; of a removal one step fails, once."""
+
+    failing_step = ""
+
+    async def read(self, after_seq: int, limit: int) -> list[RawEvent]:
+        if limit == 1:
+            self._fail("read")
+        return await super().read(after_seq, limit)
+
+    async def delete(self, seqs: Sequence[int]) -> None:
+        await super().delete(seqs)
+        self._fail("delete")
+
+    @classmethod
+    def _fail(cls, step: str) -> None:
+        if cls.failing_step == step:
+            cls.failing_step = ""
+            raise Unavailable("locked", hint="wait")
+
+
+@pytest.mark.parametrize("step", ["read", "delete", "unlink"])
+async def test_spool_whose_removal_failed_once_gets_empty(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Events that come meanwhile are forwarded, and later ones go to the servers at once."""
+    unlink = Path.unlink
+    failed: list[Path] = []
+
+    def fail_once(path: Path, missing_ok: bool = False) -> None:
+        if step == "unlink" and path.name == "spool.db" and not failed:
+            failed.append(path)
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail_once)
+    monkeypatch.setattr(FailingFile, "failing_step", step)
+    world.servers.is_away = True
+    async with world.opened(open_file=FailingFile) as spool:
+        await spool.append(entries(1, 3))
+        world.servers.is_away = False
+        await wait_until(spool.state == SpoolState() async for _ in polls())
+        assert (FailingFile.failing_step, len(failed)) == (("", 0) if step != "unlink" else (step, 1))
+        assert not (world.path / "spool.db").exists()
+        world.servers.is_away = True
+        await spool.append(entries(4, 5))
+        world.servers.is_away = False
+        await wait_until(spool.state == SpoolState() async for _ in polls())
+        assert outcomes(await spool.append([entry(6)])) == ["new"]
+    assert await world.stored() == bodies(1, 6)

@@ -179,7 +179,10 @@ class EventSpool:
         while self._state.events:
             raw_events = await self._get_file().read(self._forwarded_seq, FORWARDED_AT_ONCE)
             if not raw_events:
-                raise Unavailable(_("the spool lacks events"), location=str(self._path), hint=_("restart the server"))
+                # A step failed after the last ones were deleted.
+                async with self._file_lock:
+                    await self._find_next()
+                continue
             results = await self._append([_to_entry(raw_event) for raw_event in raw_events])
             is_stored = [result.outcome != "unavailable" for result in results]
             stored_count = is_stored.index(False) if False in is_stored else len(is_stored)
@@ -195,22 +198,41 @@ class EventSpool:
             # A ledger in a file keeps its last entry, which the next removal takes along.
             await file.delete([self._forwarded_seq, *(raw_event.seq for raw_event in stored)])
             self._forwarded_seq = stored[-1].seq
-            following = await file.read(self._forwarded_seq, 1)
-            if not following:
-                await self._remove_file()
-            self._set_state(
-                SpoolState(
-                    events=self._state.events - len(stored),
-                    bytes=self._state.bytes - sum(len(raw_event.body) for raw_event in stored),
-                    oldest_at=following[0].received_at if following else 0,
+            next_event = await self._find_next()
+            if next_event is not None:
+                self._set_state(
+                    SpoolState(
+                        events=self._state.events - len(stored),
+                        bytes=self._state.bytes - sum(len(raw_event.body) for raw_event in stored),
+                        oldest_at=next_event.received_at,
+                    )
                 )
-            )
+
+    async def _find_next(self) -> RawEvent | None:
+        """Return the next event to forward; where there is none, remove the file: nothing waits. The lock is held.
+        Raises `OnhookError`.
+        """
+        next_events = await self._get_file().read(self._forwarded_seq, 1)
+        if next_events:
+            return next_events[0]
+        await self._remove_file()
+        self._set_state(SpoolState())
+        return None
 
     async def _remove_file(self) -> None:
+        """Close and remove the file. Raises `OnhookError`."""
         await self.close()
+        # Before the file is gone: the numbers of a new one begin at 1.
         self._forwarded_seq = 0
-        for suffix in ("", "-wal", "-shm"):
-            await asyncio.to_thread(self._path.with_name(self._path.name + suffix).unlink, missing_ok=True)
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                await asyncio.to_thread(self._path.with_name(self._path.name + suffix).unlink, missing_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                _("cannot remove the file of events that were forwarded: {error}", error=error.strerror or error),
+                location=str(self._path),
+                hint=_("check the disk and the permissions"),
+            ) from error
 
     def _get_file(self) -> Ledger:
         if self._file is None:
