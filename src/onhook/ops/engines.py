@@ -11,6 +11,8 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.health import LedgerHealth
 from onhook.lib.clock import Clock
+from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 from onhook.store.contract import Store
 
 AppDbOpener = Callable[[Config], AppDb]
@@ -50,3 +52,12 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     `OnhookError`, as where the disk gets full.
     """
     list_quarantined_seqs: QuarantineLister
+
+
+def store_copy_error(path: Path, error: OSError) -> Unavailable:
+    """Return the error of a store that cannot be copied, or of its copy."""
+    return Unavailable(
+        _("cannot copy the store: {error}", error=error.strerror or error),
+        location=str(path),
+        hint=_("check the disk and the permissions"),
+    )

@@ -71,16 +71,16 @@ async def _build_new_store(
     config: Config, on_progress: RebuildProgressCallback, engines: Engines, *, reads_again: bool
 ) -> int:
     partial_path = _partial_path(config)
-    _delete_database(partial_path)
+    delete_store_file(partial_path)
     await _check_space(config, engines)
     try:
         position, erasure_seqs = await _project_ledger(
             config, partial_path, on_progress, engines, reads_again=reads_again
         )
-        _replace(partial_path, rebuilt_store_path(config))
+        replace_store_file(partial_path, rebuilt_store_path(config))
         await _finish_erasures(config, engines, erasure_seqs)
     finally:
-        _delete_database(partial_path)
+        delete_store_file(partial_path)
     return position
 
 
@@ -102,7 +102,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
         # After an error they stay held for a while, and are not held twice.
         await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
         await _retire_store(config, engines)
-        _replace(rebuilt_path, config.store_file)
+        replace_store_file(rebuilt_path, config.store_file)
         await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
 
@@ -120,7 +120,7 @@ async def discard_absent_store(config: Config, appdb: AppDb, clock: Clock, engin
         "this hub was away for too long: its store is made anew",
         extra={"last_seen": to_datetime(seen_at).isoformat(timespec="seconds"), "days_max": ABSENCE_MAX.days},
     )
-    _delete_database(rebuilt_store_path(config))
+    delete_store_file(rebuilt_store_path(config))
     await _retire_store(config, engines)
 
 
@@ -131,8 +131,8 @@ def rebuilt_store_path(config: Config) -> Path:
 
 def delete_store(config: Config) -> None:
     """Delete the store, and a rebuilt one: the store is rebuilt from the ledger when it is opened."""
-    _delete_database(rebuilt_store_path(config))
-    _delete_database(config.store_file)
+    delete_store_file(rebuilt_store_path(config))
+    delete_store_file(config.store_file)
 
 
 async def _project_ledger(
@@ -255,14 +255,14 @@ async def _retire_store(config: Config, engines: Engines) -> None:
     """Delete the store; the first one with calls that the ledger lacks is renamed instead."""
     path, retired_path = config.store_file, _retired_path(config)
     if not await read_begin(config, engines.open_ledger) or retired_path.exists() or not path.exists():
-        _delete_database(path)
+        delete_store_file(path)
         return
     logging.getLogger("rebuild").warning(
         "the old store has calls from before the ledger, which the new one lacks: it was renamed",
         extra={"file": retired_path.name},
     )
-    _replace(path, retired_path)
-    _delete_database(path)
+    replace_store_file(path, retired_path)
+    delete_store_file(path)
 
 
 def _retired_path(config: Config) -> Path:
@@ -278,12 +278,16 @@ def _wal_path(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
 
-def _replace(path: Path, target: Path) -> None:
+def replace_store_file(path: Path, target: Path) -> None:
+    """Replace a store by another one, which is closed. Raises `Unavailable`."""
     with _translate_errors(target):
         path.replace(target)
 
 
-def _delete_database(path: Path) -> None:
+def delete_store_file(path: Path) -> None:
+    """Delete a store that is closed, its write-ahead log and its marks: a new file of this name has neither. Raises
+    `Unavailable`.
+    """
     with _translate_errors(path):
         path.unlink(missing_ok=True)
         _wal_path(path).unlink(missing_ok=True)

@@ -24,10 +24,10 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.cluster_ledger import open_checked_ledger
-from onhook.ops.engines import Engines
+from onhook.ops.engines import Engines, store_copy_error
 from onhook.ops.event_deletion import store_name
 from onhook.ops.instance_lock import check_data_directory, instance_lock, prepare_directory
-from onhook.ops.rebuild import delete_store
+from onhook.ops.rebuild import delete_store, delete_store_file, replace_store_file
 from onhook.projector.ledger_check import check_ledger
 from onhook.store.contract import StoreUnusable
 
@@ -118,15 +118,16 @@ async def load_store(
         async with _open_shared(config, engines) as (appdb, ledger):
             await _check_usable(source, manifest, appdb, ledger, clock)
             try:
+                await asyncio.to_thread(delete_store_file, partial_path)
                 await asyncio.to_thread(_copy_verified, source / STORE_NAME, partial_path, manifest.sha256)
                 await _verify(partial_path, ledger, engines)
                 # Before the store is there: raw events are deleted behind it from now on.
                 now_us = clock.microseconds()
                 await appdb.store_positions.report(store_name(config), manifest.position, now_us=now_us)
                 delete_store(config)
-                partial_path.replace(config.store_file)
+                replace_store_file(partial_path, config.store_file)
             finally:
-                _delete_database(partial_path)
+                delete_store_file(partial_path)
             return LoadedStore(manifest=manifest, lag=await ledger.last_seq() - manifest.position)
 
 
@@ -156,7 +157,7 @@ def _create_directory(target: Path) -> None:
             _("this directory is there already"), location=str(target), hint=_("choose another name")
         ) from error
     except OSError as error:
-        raise _file_error(target, error) from error
+        raise store_copy_error(target, error) from error
 
 
 async def _make_copy(
@@ -181,6 +182,8 @@ async def _make_copy(
 async def _copy_store(source: Path, target: Path, ledger: Ledger, engines: Engines) -> int:
     """Copy a store that may be written meanwhile; return the position of the copy, which was verified."""
     for _attempt in range(ATTEMPTS_MAX):
+        # With the mark of an attempt whose copy was damaged.
+        await asyncio.to_thread(delete_store_file, target)
         if not await engines.copy_store(source, target):
             continue  # a checkpoint came in between
         try:
@@ -222,7 +225,6 @@ def _copy_verified(source: Path, target: Path, sha256: str) -> None:
     """Copy a file. Raises `UsageError` where it is another one, `Unavailable`."""
     digest = hashlib.sha256()
     try:
-        target.unlink(missing_ok=True)
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
         with os.fdopen(descriptor, "wb") as target_file, source.open("rb") as source_file:
             while chunk := source_file.read(CHUNK_BYTES):
@@ -231,7 +233,7 @@ def _copy_verified(source: Path, target: Path, sha256: str) -> None:
             target_file.flush()
             os.fsync(target_file.fileno())
     except OSError as error:
-        raise _file_error(source, error) from error
+        raise store_copy_error(source, error) from error
     if digest.hexdigest() != sha256:
         raise UsageError(
             _("the copy is damaged: it has another checksum"), location=str(source), hint=_("copy the directory again")
@@ -239,8 +241,12 @@ def _copy_verified(source: Path, target: Path, sha256: str) -> None:
 
 
 def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the checksum of a file, in hexadecimal digits. Raises `Unavailable`."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise store_copy_error(path, error) from error
 
 
 def _write_manifest(path: Path, manifest: StoreManifest) -> None:
@@ -250,7 +256,7 @@ def _write_manifest(path: Path, manifest: StoreManifest) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise _file_error(path, error) from error
+        raise store_copy_error(path, error) from error
 
 
 def _read_manifest(path: Path) -> StoreManifest:
@@ -269,16 +275,3 @@ def _read_manifest(path: Path) -> StoreManifest:
             hint=_("use the same version on both machines"),
         )
     return manifest
-
-
-def _delete_database(path: Path) -> None:
-    for name in (path.name, path.name + ".wal"):
-        path.with_name(name).unlink(missing_ok=True)
-
-
-def _file_error(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(
-        _("cannot copy the store: {error}", error=error.strerror or error),
-        location=str(path),
-        hint=_("check the disk and the permissions"),
-    )

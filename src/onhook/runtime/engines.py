@@ -18,7 +18,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
-from onhook.ops.engines import Engines
+from onhook.ops.engines import Engines, store_copy_error
 from onhook.store.contract import Store
 from onhook.store.sql.contract import SqlRunner
 from onhook.store.sql.failures import to_error
@@ -92,11 +92,7 @@ async def _copy_store(source: Path, target: Path) -> bool:
     except QueryError as error:
         raise to_error(error.failure, location=str(target.parent)) from error
     except OSError as error:
-        raise Unavailable(
-            _("cannot copy the store: {error}", error=error.strerror or error),
-            location=str(source),
-            hint=_("check the disk and the permissions"),
-        ) from error
+        raise store_copy_error(source, error) from error
 
 
 def _open_appdb(config: Config) -> AppDb:
