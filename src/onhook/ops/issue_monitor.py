@@ -37,7 +37,7 @@ from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_fi
 from onhook.ops.doctor.mails import check_mails
 from onhook.ops.doctor.requests import describe_rejection
 from onhook.ops.doctor.settings import check_settings
-from onhook.ops.node_report import STATE_AGE_MAX
+from onhook.ops.node_report import running_machines
 from onhook.projector.ledger_check import LedgerMismatch, check_ledger
 from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections, name_counters
 from onhook.store.contract import Store
@@ -176,13 +176,12 @@ class IssueMonitor:
 
     async def _check_other_disks(self) -> list[Check]:
         """Return the checks of the disks of the other machines; a machine that reports nothing now is left out."""
-        states = {
-            report.state.node: report.state
-            for report in await self._appdb.node_states.all(now_us=self._clock.microseconds())
-            if report.age <= STATE_AGE_MAX and report.state.node != self._config.node_name
-        }
-        samples = {node: await self._appdb.disk_samples.all(node) for node in states}
-        return [check_node_disk(state, samples[node], self._clock.now()) for node, state in states.items()]
+        reports = await self._appdb.node_states.all(now_us=self._clock.microseconds())
+        return [
+            check_node_disk(state, await self._appdb.disk_samples.all(state.node), self._clock.now())
+            for state in running_machines(reports)
+            if state.node != self._config.node_name
+        ]
 
     def _check_host(self, samples: Sequence[DiskSample]) -> dict[str, Check]:
         """Return the checks of this installation by name; those of files are repeated rarely."""

@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from importlib.metadata import version as version_of
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.node_states import NodeProcess, NodeState
+from onhook.appdb.node_states import NodeProcess, NodeReport, NodeState
 from onhook.config import Config
 from onhook.lib.clock import Clock
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
+from onhook.lib.versions import installed_version
 
 REPORT_SECONDS = 20.0
 
@@ -47,6 +47,7 @@ async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeP
     failure_log = TransitionLog(
         log, begins="cannot report the state of this machine", ends="the state of this machine is reported again"
     )
+    version = installed_version("onhook")
 
     async def report() -> None:
         total_bytes, _used_bytes, free_bytes = await asyncio.to_thread(shutil.disk_usage, config.data)
@@ -54,7 +55,7 @@ async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeP
         state = NodeState(
             node=config.node_name,
             process=process,
-            version=version_of("onhook"),
+            version=version,
             lease_owner=lease_owner,
             clock_offset=await appdb.node_states.clock_offset(now_us=now_us),
             free_bytes=free_bytes,
@@ -64,3 +65,13 @@ async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeP
         await appdb.disk_samples.add(free_bytes, node=config.node_name, now_us=now_us)
 
     await run_periodically(report, REPORT_SECONDS, failure_log)
+
+
+def running_machines(reports: Iterable[NodeReport]) -> list[NodeState]:
+    """Return the machines that report now, by their names: of each the latest state, of whichever process."""
+    states = {
+        report.state.node: report.state
+        for report in sorted(reports, key=lambda report: report.age, reverse=True)
+        if report.age <= STATE_AGE_MAX
+    }
+    return [states[node] for node in sorted(states)]

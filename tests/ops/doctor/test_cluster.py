@@ -22,6 +22,7 @@ from onhook.ops.doctor.cluster import (
     check_spools,
     check_stores,
 )
+from onhook.ops.node_report import STATE_AGE_MAX
 from onhook.runtime.engines import ENGINES
 from tests.appdb.test_node_states import node_state
 
@@ -168,3 +169,21 @@ def test_check_leases_says_who_does_what() -> None:
 async def test_check_cluster_on_one_machine_says_so(tmp_path: Path) -> None:
     checks = [check async for check in check_cluster(Config(data=tmp_path), SystemClock(), ENGINES)]
     assert summarize(checks) == ["ERROR this installation is on one machine: the setting `appdb` names no database"]
+
+
+async def test_check_cluster_disk_of_a_machine_with_both_processes_is_one_check(tmp_path: Path) -> None:
+    """Of machines that report now."""
+    config = Config(data=tmp_path)
+    async with ENGINES.open_appdb(config) as appdb:
+        now_us = SystemClock().microseconds()
+        for report in (*NODES, node_report("second"), node_report("gone")):
+            at_us = now_us - round(STATE_AGE_MAX.total_seconds() * 2_000_000) * (report.state.node == "gone")
+            await appdb.node_states.report(report.state, now_us=at_us)
+    await ENGINES.open_ledger(config).close()
+    shared_config = msgspec.structs.replace(config, appdb="postgresql://shared")
+    engines = msgspec.structs.replace(ENGINES, open_appdb=lambda _config: ENGINES.open_appdb(config))
+    summary = summarize([check async for check in check_cluster(shared_config, SystemClock(), engines)])
+    assert [text for text in summary if "disk space" in text] == [
+        "ERROR on machine first: 0 MiB of disk space are free",
+        "ERROR on machine second: 0 MiB of disk space are free",
+    ]

@@ -20,7 +20,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_node_disk
 from onhook.ops.engines import Engines
 from onhook.ops.event_deletion import STORE_NAME
-from onhook.ops.node_report import STATE_AGE_MAX
+from onhook.ops.node_report import STATE_AGE_MAX, running_machines
 
 OFFSET_MAX = timedelta(seconds=2)
 """Beyond it, events of two machines are in the wrong order in lists and logs."""
@@ -61,9 +61,8 @@ async def _check_shared_state(config: Config, appdb: AppDb, clock: Clock, engine
     nodes = await appdb.node_states.all(now_us=now_us)
     for check in check_nodes(nodes):
         yield check
-    for report in nodes:
-        if report.age <= STATE_AGE_MAX:
-            yield check_node_disk(report.state, await appdb.disk_samples.all(report.state.node), clock.now())
+    for state in running_machines(nodes):
+        yield check_node_disk(state, await appdb.disk_samples.all(state.node), clock.now())
     for check in check_spools(await appdb.node_states.list_spools(now_us=now_us), get_zone(config.zone)):
         yield check
     for check in check_leases(await appdb.leases.list_owners(now_us=now_us), nodes):
