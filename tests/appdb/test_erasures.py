@@ -99,7 +99,6 @@ WITHOUT_NUMBER: Mapping[str, Iterable[str]] = {
         *("failed_logins.network", "source_matches.addresses", "mails.message_domain", "passkeys.rp_id"),
         *("asterisks.user", "mail_settings.console_url"),
     ),
-    "of a queue, written anew while there are callers": ("live_queues.*",),
     "a certificate": ("mail_settings.ca_certificates",),
     "typed at a sign-in, for minutes": ("failed_logins.name",),
     "a queue at this moment, for seconds": ("live_queues.queue", "live_queues.name"),

@@ -47,3 +47,10 @@ async def test_live_queues_of_a_hub_that_writes_no_longer_are_not_shown(queues: 
     await queues.replace("first", {"PBX": [SALES]}, now_us=NOW)
     assert await queues.of_others("second", now_us=NOW + AGE_MICROSECONDS_MAX - 1) != {}
     assert await queues.of_others("second", now_us=NOW + AGE_MICROSECONDS_MAX) == {}
+
+
+async def test_live_queues_of_a_machine_that_is_gone_are_deleted_with_the_next_write(queues: SharedQueues) -> None:
+    await queues.replace("gone", {"PBX": [SALES]}, now_us=NOW)
+    await queues.replace("second", {"BRANCH": [IDLE]}, now_us=NOW + 1)
+    await queues.replace("first", {}, now_us=NOW + AGE_MICROSECONDS_MAX)
+    assert {node for (node,) in await queues._database.rows("SELECT node FROM live_queues")} == {"second"}

@@ -24,7 +24,9 @@ class SharedQueues:
         self._database = database
 
     async def replace(self, node: str, states_by_sn: Mapping[str, Sequence[QueueState]], *, now_us: int) -> None:
-        """Replace what the hub of a machine has, by serial number."""
+        """Replace what the hub of a machine has, by serial number; delete also what no longer counts of others, as of a
+        machine that is gone.
+        """
         now_us = await self._database.lease_time(now_us)
         rows = [
             (node, sn, state.queue, state.name, state.waiting, state.talking, state.longest_wait, now_us)
@@ -32,7 +34,9 @@ class SharedQueues:
             for state in {state.queue: state for state in (_NO_QUEUE, *states)}.values()
         ]
         async with self._database.transaction(is_awaited=False):
-            await self._database.write("DELETE FROM live_queues WHERE node = ?", (node,))
+            await self._database.write(
+                "DELETE FROM live_queues WHERE node = ? OR written_at <= ?", (node, now_us - AGE_MICROSECONDS_MAX)
+            )
             await self._database.write_many("INSERT INTO live_queues VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     async def of_others(self, node: str, *, now_us: int) -> dict[str, list[QueueState]]:

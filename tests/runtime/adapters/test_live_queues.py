@@ -1,9 +1,10 @@
 """The queues at this moment, over two hubs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -62,3 +63,34 @@ async def test_queues_of_one_machine_are_its_own(appdb: AppDb) -> None:
     own = LiveQueues()
     own.connect("PBX", lambda: [SALES])
     assert await HubQueues(own, appdb, SystemClock(), "").read() == {"PBX": [SALES]}
+
+
+async def test_queues_in_which_only_the_wait_grows_are_not_written_each_second(
+    appdb: AppDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_queues, "WRITE_SECONDS_MAX", 3_600.0)
+    read_waits: list[int] = []
+    written_counts: list[list[int]] = []
+    waiting = 2
+
+    def read() -> list[QueueState]:
+        read_waits.append(len(read_waits))
+        return [msgspec.structs.replace(SALES, waiting=waiting, longest_wait=read_waits[-1])]
+
+    replace = appdb.live_queues.replace
+
+    async def note(node: str, states: Mapping[str, Sequence[QueueState]], *, now_us: int) -> None:
+        written_counts.append([state.waiting for state in states["PBX"]])
+        await replace(node, states, now_us=now_us)
+
+    monkeypatch.setattr(appdb.live_queues, "replace", note)
+    own = LiveQueues()
+    own.connect("PBX", read)
+    sharing = asyncio.create_task(HubQueues(own, appdb, SystemClock(), "first").share())
+    await wait_until(lambda: len(read_waits) > 20)
+    assert written_counts == [[2]]
+    waiting = 3
+    await wait_until(lambda: len(written_counts) > 1)
+    assert written_counts == [[2], [3]]
+    sharing.cancel()
+    await asyncio.wait([sharing])

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.queue_states import QueueState
 from onhook.lib.clock import Clock
@@ -15,7 +17,9 @@ SHARE_SECONDS = 1.0
 """Between two looks at what has changed."""
 
 WRITE_SECONDS_MAX = 4.0
-"""After so long they are written also where nothing has changed: older ones count no longer."""
+"""After so long they are written also where nothing has changed: older ones count no longer. The wait of the first
+caller is no change: other hubs let it go on, and that of the next first caller is there after this time.
+"""
 
 
 class HubQueues:
@@ -27,7 +31,8 @@ class HubQueues:
         self._appdb = appdb
         self._clock = clock
         self._node = node
-        self._written_states: Mapping[str, Sequence[QueueState]] = {}
+        self._compared_states: Mapping[str, Sequence[QueueState]] = {}
+        """What was written, without waits."""
         self._written_at = float("-inf")
 
     async def read(self) -> Mapping[str, Sequence[QueueState]]:
@@ -46,6 +51,15 @@ class HubQueues:
     async def _write(self) -> None:
         states = self._own_queues.read()
         is_due = bool(states) and time.monotonic() - self._written_at >= WRITE_SECONDS_MAX
-        if states != self._written_states or is_due:
+        compared_states = _without_waits(states)
+        if compared_states != self._compared_states or is_due:
             await self._appdb.live_queues.replace(self._node, states, now_us=self._clock.microseconds())
-            self._written_states, self._written_at = states, time.monotonic()
+            self._compared_states, self._written_at = compared_states, time.monotonic()
+
+
+def _without_waits(states_by_sn: Mapping[str, Sequence[QueueState]]) -> Mapping[str, Sequence[QueueState]]:
+    """Return queues without the wait of the first caller, which grows each second."""
+    return {
+        sn: [msgspec.structs.replace(state, longest_wait=None) for state in states]
+        for sn, states in states_by_sn.items()
+    }
