@@ -51,6 +51,7 @@ def test_address_is_parsed_and_shown_without_secrets() -> None:
         ca_file="/etc/ca.pem",
     )
     assert address.location == "nats+tls://n1:4222,n2:4333,[::1]:4222/ONHOOK"
+    assert address.hosts == ("n1", "n2", "::1")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ class JetStreamAddress(msgspec.Struct, frozen=True, kw_only=True):
         """The address without secrets, for errors and logs."""
         return f"{'nats+tls' if self.has_tls else 'nats'}://{','.join(self.servers)}/{self.stream}"
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of the servers, each once, an IPv6 address without brackets."""
+        return tuple(dict.fromkeys(server.rpartition(":")[0].strip("[]") for server in self.servers))
+
 
 def parse_jetstream_address(url: str) -> JetStreamAddress:
     """Parse `nats://USER:PASSWORD@HOST[:PORT][,HOST]/STREAM?monitor=8222&replicas=3&ca=FILE`. Raises `UsageError`."""

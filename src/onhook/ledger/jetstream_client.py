@@ -316,9 +316,7 @@ class JetStreamClient:
         if not self.address.monitor_port:
             return
         connected = client.connected_url.hostname if client.connected_url else None
-        hosts = dict.fromkeys(server.rpartition(":")[0].strip("[]") for server in self.address.servers)
-        if connected:
-            hosts[connected] = None
+        hosts = dict.fromkeys((*self.address.hosts, *filter(None, [connected])))
         results = await asyncio.gather(
             *(check_sync(host, self.address.monitor_port, is_required=host == connected) for host in hosts),
             return_exceptions=True,

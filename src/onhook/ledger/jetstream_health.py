@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
-from onhook.ledger.jetstream_address import JetStreamAddress, parse_jetstream_address
+from onhook.ledger.jetstream_address import parse_jetstream_address
 from onhook.ledger.jetstream_client import JetStreamClient
-from onhook.ledger.jetstream_server import VERSION_MIN, read_settings
+from onhook.ledger.jetstream_server import VERSION_MIN, read_settings, writes_before_confirming
 from onhook.ledger.jetstream_streams import StreamNames
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -23,7 +23,9 @@ CALL_SECONDS = 5.0
 async def read_health(url: str, clock: Clock) -> LedgerHealth:
     """Return how the servers and the streams of a ledger are. Raises `UsageError` for a URL that is none."""
     address = parse_jetstream_address(url)
-    servers = await asyncio.gather(*(_read_server(host, address.monitor_port, clock) for host in _list_hosts(address)))
+    # Without their port no page can be read.
+    hosts = address.hosts if address.monitor_port else ()
+    servers = await asyncio.gather(*(_read_server(host, address.monitor_port, clock) for host in hosts))
     client = JetStreamClient(address, call_seconds=CALL_SECONDS)
     names = StreamNames(address.stream)
     try:
@@ -33,12 +35,6 @@ async def read_health(url: str, clock: Clock) -> LedgerHealth:
     finally:
         await client.close()
     return LedgerHealth(servers=servers, streams=streams)
-
-
-def _list_hosts(address: JetStreamAddress) -> list[str]:
-    """Return the hosts whose pages can be read: none where the address does not name their port."""
-    hosts = [server.rpartition(":")[0].strip("[]") for server in address.servers]
-    return list(dict.fromkeys(hosts)) if address.monitor_port else []
 
 
 async def _read_server(host: str, port: int, clock: Clock) -> ServerHealth:
@@ -53,7 +49,7 @@ async def _read_server(host: str, port: int, clock: Clock) -> ServerHealth:
         name=str(settings.get("server_name", "")),
         version=version,
         is_version_sufficient=_parse_version(version) >= VERSION_MIN,
-        writes_before_it_confirms=bool(settings.get("jetstream", {}).get("config", {}).get("sync_always")),
+        writes_before_it_confirms=writes_before_confirming(settings),
         clock_offset=_measure_offset(settings.get("now"), started_at, clock.now()),
     )
 

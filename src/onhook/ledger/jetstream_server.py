@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from nats.aio.client import ServerVersion
@@ -53,12 +54,19 @@ async def check_sync(host: str, port: int, *, is_required: bool) -> None:
                 hint=_("write `http: PORT` in the configuration of each server, and monitor=PORT in the address"),
             ) from error
         return
-    if not settings.get("jetstream", {}).get("config", {}).get("sync_always"):
+    if not writes_before_confirming(settings):
         raise UsageError(
             _("the NATS server confirms what is not on disk yet"),
             location=location,
             hint=_("write `sync_interval: always` in the section `jetstream` of the configuration of each server"),
         )
+
+
+def writes_before_confirming(settings: Mapping[str, Any]) -> bool:
+    """Return whether a server writes to disk before it confirms, by its settings as `read_settings` returns them
+    (`sync_interval: always` of its configuration).
+    """
+    return bool(settings.get("jetstream", {}).get("config", {}).get("sync_always"))
 
 
 async def read_settings(host: str, port: int) -> dict[str, Any]:
