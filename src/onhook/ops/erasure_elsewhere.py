@@ -1,6 +1,6 @@
 """What has a number and is not reached by its erasure, as far as Onhook knows: a person erases it there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import OPERATIONAL
@@ -20,10 +20,11 @@ async def list_elsewhere(config: Config, appdb: AppDb, plan: ErasurePlan) -> tup
     and files that a move has left.
     """
     destinations = await appdb.destinations.all() if plan.calls else []
+    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
     return (
         *(text for destination in destinations if (text := _describe_destination(destination))),
-        *await _list_folders(appdb, {call.sn for call in plan.calls}),
-        *await _list_recordings(appdb, plan),
+        *await _list_folders(appdb, {call.sn for call in plan.calls}, names),
+        *await _list_recordings(appdb, plan, names),
         *(_("{name} has all of before the move: delete it", name=path.name) for path in find_moved_files(config)),
     )
 
@@ -39,8 +40,8 @@ def _describe_destination(destination: Destination) -> str:
     return ""
 
 
-async def _list_folders(appdb: AppDb, sns: Iterable[str]) -> list[str]:
-    folders, names = await appdb.swept_folders.all(), await _load_names(appdb)
+async def _list_folders(appdb: AppDb, sns: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    folders = await appdb.swept_folders.all()
     texts = []
     for sn in sorted(set(sns) & folders.keys()):
         paths = " ".join(filter(None, (folders[sn].path, folders[sn].target)))
@@ -48,8 +49,7 @@ async def _list_folders(appdb: AppDb, sns: Iterable[str]) -> list[str]:
     return texts
 
 
-async def _list_recordings(appdb: AppDb, plan: ErasurePlan) -> list[str]:
-    names = await _load_names(appdb)
+async def _list_recordings(appdb: AppDb, plan: ErasurePlan, names: Mapping[str, str]) -> list[str]:
     texts = []
     for sn, machine in sorted((await appdb.recordings.other_machines()).items()):
         files = sorted(name for plan_sn, name in plan.recordings if plan_sn == sn)
@@ -67,7 +67,3 @@ async def _list_recordings(appdb: AppDb, plan: ErasurePlan) -> list[str]:
             )
         )
     return texts
-
-
-async def _load_names(appdb: AppDb) -> dict[str, str]:
-    return {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
