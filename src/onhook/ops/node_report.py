@@ -47,7 +47,8 @@ async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeP
     failure_log = TransitionLog(
         log, begins="cannot report the state of this machine", ends="the state of this machine is reported again"
     )
-    version = installed_version("onhook")
+    # Once: this process is of the version that it was started from. Folders are read for it.
+    version = await asyncio.to_thread(installed_version, "onhook")
 
     async def report() -> None:
         total_bytes, _used_bytes, free_bytes = await asyncio.to_thread(shutil.disk_usage, config.data)

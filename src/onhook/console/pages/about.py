@@ -1,5 +1,6 @@
 """`/about`: versions, file sizes, retention."""
 
+import asyncio
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -56,9 +57,9 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
         app_state,
         reader_zone,
         AboutView(
-            versions=[(name, _library_version(name)) for name in ("onhook", *LIBRARIES)],
+            versions=await asyncio.to_thread(_list_versions),
             python=platform.python_version(),
-            files=_data_files(app_state),
+            files=await asyncio.to_thread(_data_files, app_state),
             counts=counts,
             last_seq=last_seq,
             lag=last_seq - counts["position"],
@@ -71,6 +72,10 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
             ],
         ),
     )
+
+
+def _list_versions() -> list[tuple[str, str]]:
+    return [(name, _library_version(name)) for name in ("onhook", *LIBRARIES)]
 
 
 def _library_version(name: str) -> str:
