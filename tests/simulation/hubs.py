@@ -27,7 +27,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.ops.number_erasure import NumberEraser
-from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops.quarantine_retry import QuarantineRetrier, release_left_replays
 from onhook.ops.rebuild import LOCK_NAME, _build_new_store, rebuild
 from onhook.ops.retention import Retention
 from onhook.projector.projector import Projector
@@ -137,6 +137,7 @@ class SimulatedHub:
                 )
             )
             running_hub = self._running_hub(resources, projector)
+            release_replays = partial(release_left_replays, resources.appdb, self._clock)
             services = (
                 Service("leases", resources.leases.run),
                 Service("projector", partial(projector.run, resources.position_notifier.announce)),
@@ -144,6 +145,7 @@ class SimulatedHub:
                 Service("dispatcher", self._create_dispatcher(resources).run),
                 Service("pbx_sync", sync_manager.run),
                 Service("erasure", partial(resources.leases.run_leased, "job:erasure", running_hub.eraser.run)),
+                Service("replays", partial(resources.leases.run_leased, "job:replays", release_replays)),
                 Service("position", partial(self._report_position, resources)),
             )
             await stack.enter_async_context(running(*services))

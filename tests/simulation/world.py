@@ -360,6 +360,8 @@ class World:
         pending += [f"unfinished: {erasure}" for erasure in erasures if erasure.state == "erasing"]
         if await appdb.sync_states.backfill_request(self.api_pbx.sn) is not None:
             pending.append("requested back-fill")
+        held_replays = await appdb.destinations.list_held_replays(now_us=self.clock.microseconds())
+        pending += [f"replay until {seq} is held" for seq in held_replays]
         for destination in await appdb.destinations.all():
             pending += await self._pending_of(appdb, destination, last_seq)
         return pending
