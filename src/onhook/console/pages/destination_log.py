@@ -111,7 +111,7 @@ async def destination_log_page(  # noqa: PLR0917 - the parameters of the URL
         log_page = await app_state.appdb.destination_log.page(destination_id, log_filter, ATTEMPTS_ON_PAGE, cursor)
     except UsageError as error:
         errors[error.parameter or "since"] = str(error)
-    response = await render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
@@ -127,10 +127,8 @@ async def destination_log_page(  # noqa: PLR0917 - the parameters of the URL
             next_url=url(path, **texts, cursor=log_page.next) if log_page.next else "",
             message=message,
         ),
+        status=HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK,
     )
-    if errors:
-        response.status_code = HTTPStatus.BAD_REQUEST
-    return response
 
 
 @get("/destinations/{destination_id:int}/log/{attempt_id:int}", include_in_schema=False)

@@ -41,10 +41,12 @@ FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 """The body of a form: `data: Annotated[TheForm, FORM_BODY]`."""
 
 
-async def render_page(request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View) -> Response[str]:
+async def render_page(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View, *, status: int = 200
+) -> Response[str]:
     """Return the page of a view, for the user of the request."""
     page = render(view, **await load_common_values(app_state, request, zone, app_state.clock.now()))
-    return Response(page, media_type="text/html")
+    return Response(page, media_type="text/html", status_code=status)
 
 
 async def load_common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:

@@ -59,9 +59,7 @@ async def change_queue_targets(
             errors={error.parameter or "queue": str(error)},
             pbxs=await app_state.appdb.pbxs(),
         )
-        page = await render_page(request, app_state, reader_zone, view)
-        page.status_code = error.http_status
-        return page
+        return await render_page(request, app_state, reader_zone, view, status=error.http_status)
     report = data.report if data.report in REPORTS else REPORTS[0]
     return Redirect(f"/reports?report={report}", status_code=303)
 

@@ -69,9 +69,7 @@ async def save_dashboard(
     view = InvalidDashboardSaveView(
         title=_("Save dashboard"), form=msgspec.structs.asdict(data), errors={"name": message}
     )
-    page = await render_page(request, app_state, reader_zone, view)
-    page.status_code = status
-    return page
+    return await render_page(request, app_state, reader_zone, view, status=status)
 
 
 async def _save(app_state: AppState, principal: Principal, form: SaveDashboardForm) -> SavedDashboard:
