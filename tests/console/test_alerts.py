@@ -1,6 +1,7 @@
 """The page of alerts: what a user chooses, and for whom it is."""
 
 import html
+import re
 from typing import Any
 
 import aiohttp
@@ -173,6 +174,23 @@ async def test_alerts_test_goes_the_way_of_an_alert(
         await harness.appdb.destinations.set_state("pager", "paused")
         async with of_api(alice, "POST", f"/{by_pager.channel_id}/test") as answer:
             assert (answer.status, "pager is paused" in await answer.text()) == (400, True)
+
+
+async def test_alerts_page_test_that_cannot_be_sent_is_an_error_on_the_page(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, pager: Destination
+) -> None:
+    channels = harness.appdb.alert_channels
+    async with signed_in(harness, await invite(browser, "alice", email="alice@example.com")) as alice:
+        by_mail = await channels.add("alice", None, ["check"])
+        by_pager = await channels.add("alice", pager.destination_id, ["check"])
+        await harness.appdb.destinations.set_state("pager", "paused")
+        for channel, reason in ((by_mail, "No mail server is set"), (by_pager, "pager is paused")):
+            async with alice.post(f"{PATH}/{channel.channel_id}/test") as answer:
+                page = html.unescape(await answer.text())
+                assert (answer.status, answer.url.path) == (200, PATH)
+            (error,) = re.findall('<p class="error" role="alert"[^>]*>(.*?)</p>', page, re.DOTALL)
+            assert reason in error
+            assert 'class="success"' not in page
 
 
 async def test_alerts_test_by_mail_is_one_a_minute(harness: ConsoleHarness) -> None:

@@ -25,7 +25,7 @@ from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _, mark
 from onhook.lib.quiet_hours import QuietHours
 
@@ -75,19 +75,21 @@ class AlertsView(View, frozen=True, kw_only=True):
 
 @get("/account/alerts", include_in_schema=False)
 async def alerts_page(
-    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = "", error: Message = ""
 ) -> Response[str]:
     """Return the page with what is chosen."""
     user = await _find_user(request, app_state)
     if user is None:
-        return await _render(request, app_state, reader_zone, None, {}, QuietHours(), message=message)
+        return await _render(request, app_state, reader_zone, None, {}, QuietHours(), message=message, error=error)
     hours = await app_state.appdb.alert_channels.all_quiet_hours()
     kinds_by_channel = {
         _channel_name(channel.destination_id): channel.kinds
         for channel in await app_state.appdb.alert_channels.of_user(user.name)
     }
     quiet_hours = hours.get(user.name, QuietHours(zone=reader_zone.key))
-    return await _render(request, app_state, reader_zone, user, kinds_by_channel, quiet_hours, message=message)
+    return await _render(
+        request, app_state, reader_zone, user, kinds_by_channel, quiet_hours, message=message, error=error
+    )
 
 
 @post("/account/alerts", opt=OWN_QUESTIONS, include_in_schema=False, status_code=200)
@@ -117,8 +119,7 @@ async def change_alerts(
         await app_state.appdb.alert_channels.put(user.name, quiet_hours, chosen)
     except UsageError as error:
         return await _render(request, app_state, reader_zone, user, kinds_by_channel, quiet_hours, error=str(error))
-    message = _("Alerts saved.")
-    return Redirect(url("/account/alerts", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
+    return _redirect(_("Alerts saved."))
 
 
 @post("/account/alerts/{number:int}/test", opt=OWN_QUESTIONS, include_in_schema=False, status_code=200)
@@ -130,11 +131,9 @@ async def test_alerts(request: AnyRequest, app_state: AppStateDep, number: Chann
     channel = await find_channel(app_state, get_principal(request.scope), number)
     try:
         await send_test(app_state.appdb, app_state.clock, channel)
-    except UsageError as error:
-        message = str(error)
-    else:
-        message = _("A test is sent within seconds.")
-    return Redirect(url("/account/alerts", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
+    except (UsageError, NotFound) as error:
+        return _redirect(error=str(error))
+    return _redirect(_("A test is sent within seconds."))
 
 
 ROUTES: tuple[Any, ...] = (alerts_page, change_alerts, test_alerts)
@@ -149,6 +148,11 @@ async def _find_user(request: AnyRequest, app_state: AppState) -> User | None:
 async def _list_destinations(app_state: AppState) -> list[Destination]:
     """Return the destinations that users may choose."""
     return [destination for destination in await app_state.appdb.destinations.all() if is_choosable(destination)]
+
+
+def _redirect(message: str = "", *, error: str = "") -> Redirect:
+    path = url("/account/alerts", message=message[:MESSAGE_CHARACTERS_MAX], error=error[:MESSAGE_CHARACTERS_MAX])
+    return Redirect(path, status_code=303)
 
 
 def _channel_name(destination_id: int | None) -> str:
