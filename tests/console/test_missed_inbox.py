@@ -109,6 +109,12 @@ async def test_missed_inbox_returned_calls_tick_themselves(
     assert "within 20:0" in text
 
 
+async def test_missed_inbox_says_the_type_that_was_chosen(client: aiohttp.ClientSession) -> None:
+    for call_type, beginning in (("", "0 inbound calls"), ("inbound", "0 inbound calls"), ("outbound", "0 calls")):
+        page = await (await client.get("/missed", params={"type": call_type} if call_type else {})).text()
+        assert f">{beginning} were missed: 0 returned, 0 not returned, 0 without a number." in page
+
+
 async def test_missed_inbox_reminder_that_is_due_is_first(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
@@ -232,6 +238,9 @@ async def test_missed_inbox_says_that_it_is_cut_and_has_all_claims_of_a_user(
     assert ("are listed" in page, page.count("<tr data-key")) == (False, 1)
     assert (await (await client.get("/api/v1/missed-calls?show=mine&since=45m")).json())["data"] == []
     assert (await (await client.get("/api/v1/missed-calls?show=mine&number=1&since=1d")).json())["data"] == []
+    second = await add_missed(harness, 45, f"{OTHER}45")
+    await harness.appdb.missed_call_work.claim([(SN, second)], user, now_us=harness.clock.microseconds())
+    assert (await (await client.get("/api/v1/missed-calls?show=mine")).json())["is_cut"], "claims are cut as well"
 
 
 async def test_missed_inbox_counts_are_as_new_as_its_rows(harness: ConsoleHarness, chromium_path: str) -> None:

@@ -136,6 +136,16 @@ async def test_report_job_list_of_calls_and_missed_digest_are_those_of_a_plain_l
     assert {row["From"]: int(row["Calls"]) for row in read_csv(digest)} == by_caller
 
 
+async def test_report_job_missed_digest_says_the_type_that_was_chosen(world: ReportWorld) -> None:
+    await world.harness.ingest_details(some_details(100, seed=19))
+    await world.add_user("Ann")
+    await world.add("Ann", ReportSpec(report="missed-digest", query="type=internal", recurrence=DAILY))
+    world.set_time(datetime(2026, 10, 25, 7, tzinfo=UTC))
+    (mail,) = await world.run()
+    assert re.search(r"\b[1-9]\d* calls were missed: ", mail.text)
+    assert "inbound calls" not in mail.text
+
+
 async def test_report_job_calls_of_the_scope_alone_and_a_lost_scope_or_user_sends_nothing(world: ReportWorld) -> None:
     calls = some_details(100, seed=20)
     await world.harness.ingest_details(calls)

@@ -20,6 +20,7 @@ from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.formatting import call_url, local_time, split_party, url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
+from onhook.console.pages.reports.missed import describe_counts
 from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.selected_calls import KEY_SEPARATOR, find_selected_calls
 from onhook.console.parameters import ReaderZone, SearchFilterDep
@@ -69,6 +70,7 @@ class MissedInboxView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "missed.html"
     inbox: Inbox
+    counts_text: str
     show: Show
     show_links: Sequence[tuple[str, str, bool]]
     page_url: str
@@ -113,9 +115,9 @@ async def change_missed_call(  # noqa: PLR0917 - the parameters of the page, and
         remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone) if is_reminder else None
         await change_work(app_state, keys, data.action, principal.name if principal else "", remind_at)
     except (UsageError, NotFound) as error:
-        page = await _render_inbox(request, app_state, search_filter, reader_zone, show, error=str(error))
-        page.status_code = error.http_status
-        return page
+        return await _render_inbox(
+            *(request, app_state, search_filter, reader_zone, show), error=str(error), status=error.http_status
+        )
     return Redirect(url("/missed", **_page_texts(request, show)), status_code=303)
 
 
@@ -151,19 +153,23 @@ async def _render_inbox(
     show: Show,
     *,
     error: str = "",
+    status: int = 200,
 ) -> Response[str]:
     principal, now = get_principal(request.scope), app_state.clock.now()
     period = get_period(search_filter, reader_zone, now)
     missed_filter: RecordFilter = msgspec.structs.replace(search_filter, since=period.since)
     texts = _page_texts(request, show)
+    # Read before the calls: a call in between is shown twice rather than never.
+    position = await app_state.store.position()
+    inbox = await load_inbox(app_state, missed_filter, show, principal.name if principal else "")
     return await render_page(
         request,
         app_state,
         reader_zone,
         MissedInboxView(
-            # Read before the calls: a call in between is shown twice rather than never.
-            position=await app_state.store.position(),
-            inbox=await load_inbox(app_state, missed_filter, show, principal.name if principal else ""),
+            position=position,
+            inbox=inbox,
+            counts_text=describe_counts(inbox.counts, search_filter.type),
             show=show,
             show_links=[
                 (_(title), url("/missed", **{**texts, "show": "" if name == "open" else name}), name == show)
@@ -175,6 +181,7 @@ async def _render_inbox(
             pbxs=await list_visible_pbxs(app_state, search_filter.scope),
             error=error,
         ),
+        status=status,
     )
 
 

@@ -103,8 +103,9 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
         returned = (await app_state.store.missed_calls(missed_filter, LISTED_MAX, is_returned=True)).data
         missed, is_cut = [*missed, *returned], is_cut or len(returned) == LISTED_MAX
     if show == "mine" and is_cut:
-        # However old they are: nothing else shows them.
-        missed, is_cut = [*missed, *await _load_earlier_claims(app_state, missed_filter, user, missed)], False
+        # However early in the period they are: nothing else shows them.
+        earlier_claims, is_cut = await _load_earlier_claims(app_state, missed_filter, user, missed)
+        missed += earlier_claims
     work_by_call = await app_state.appdb.missed_call_work.find([(call.sn, call.call_id) for call in missed])
     directory, now = await load_names(app_state), app_state.clock.now()
     returning_calls = await _load_returning_calls(app_state, directory, missed)
@@ -126,10 +127,13 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
 
 async def _load_earlier_claims(
     app_state: AppState, missed_filter: RecordFilter, user: str, listed_calls: Sequence[MissedCall]
-) -> Sequence[MissedCall]:
-    """Return the calls that a user has claimed and that are not listed."""
+) -> tuple[Sequence[MissedCall], bool]:
+    """Return the calls of the period that a user has claimed and that are not listed; and whether there may be more of
+    them, of which only the latest `LISTED_MAX` of the user are read.
+    """
     listed_keys = {(call.sn, call.call_id) for call in listed_calls}
     claimed_keys = await app_state.appdb.missed_call_work.claimed_by(user, LISTED_MAX) if user else []
+    is_cut = len(claimed_keys) == LISTED_MAX
     call_filter = missed_filter.call_filter or CallFilter()
     keys = tuple(
         key
@@ -137,11 +141,11 @@ async def _load_earlier_claims(
         if key not in listed_keys and (call_filter.call_keys is None or key in call_filter.call_keys)
     )
     if not keys:
-        return ()
+        return (), is_cut
     claimed_filter = msgspec.structs.replace(
         missed_filter, call_filter=msgspec.structs.replace(call_filter, call_keys=keys)
     )
-    return (await app_state.store.missed_calls(claimed_filter, LISTED_MAX)).data
+    return (await app_state.store.missed_calls(claimed_filter, LISTED_MAX)).data, is_cut
 
 
 async def change_work(

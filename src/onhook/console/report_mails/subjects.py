@@ -11,6 +11,7 @@ from onhook.appdb.report_spec import CALLS_REPORT
 from onhook.cdr.record import Call
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.reports.kinds import KINDS
+from onhook.console.pages.reports.missed import describe_counts
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.queries.directory import name_calls
 from onhook.console.queries.missed_inbox import LISTED_MAX, InboxEntry, load_inbox
@@ -81,15 +82,7 @@ def _call_cells(call: Call) -> tuple[Cell, ...]:
 async def _build_missed_digest(reader: SubjectReader, query: ReportQuery) -> Report:
     """Return the missed calls of the period that are not returned by now, those of one caller together."""
     inbox = await load_inbox(reader.app_state, query.search_filter, "open", reader.user_name)
-    counts = inbox.counts
-    note = _(
-        "{missed} inbound calls were missed: {returned} returned, {unreturned} not returned, {anonymous} without a"
-        " number.",
-        missed=counts.missed,
-        returned=counts.returned,
-        unreturned=counts.unreturned,
-        anonymous=counts.anonymous,
-    )
+    note = describe_counts(inbox.counts, query.search_filter.type)
     return Report(
         columns=[
             Column(mark("Latest call"), "time"),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.formatting import call_url
+from onhook.console.pages.formatting import call_url, count
 from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
@@ -44,7 +44,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
                 *(Column(mark("Outcome"), "outcome"), Column(mark("Waited"), "seconds"), *returned_columns),
             ],
             rows=rows,
-            note=_describe_counts(query, result)
+            note=describe_counts(result, query.search_filter.type)
             + " "
             + _(
                 "A call is returned when a person talked with the number later; numbers are compared by their last"
@@ -59,18 +59,18 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
     return build
 
 
-def _describe_counts(query: ReportQuery, result: MissedCalls) -> str:
-    """Return how many calls were missed: inbound ones, unless another type was chosen."""
-    counts = {name: getattr(result, name) for name in ("missed", "returned", "unreturned", "anonymous")}
-    if query.search_filter.type is None:
+def describe_counts(counts: MissedCalls, call_type: str | None) -> str:
+    """Return how many calls of a type were missed: inbound ones, unless another type was chosen."""
+    numbers = {name: count(getattr(counts, name)) for name in ("missed", "returned", "unreturned", "anonymous")}
+    if call_type in (None, "inbound"):
         return _(
             "{missed} inbound calls were missed: {returned} returned, {unreturned} not returned, "
             "{anonymous} without a number.",
-            **counts,
+            **numbers,
         )
     return _(
         "{missed} calls were missed: {returned} returned, {unreturned} not returned, {anonymous} without a number.",
-        **counts,
+        **numbers,
     )
 
 
