@@ -80,5 +80,5 @@ async def test_addresses_of_a_pbx_that_writes_lines_send_no_requests(appdb: AppD
 @pytest.mark.parametrize("options", [{"secret": "a-known-secret"}, {"is_unsigned": True}])
 async def test_pbx_that_writes_lines_has_no_other_sender(appdb: AppDb, options: dict[str, object]) -> None:
     settings: dict[str, object] = {"name": "B", "sn": "B", "secret": None, "dialect": "3cx", "now_us": 1}
-    with pytest.raises(UsageError, match="a 3cx PBX is identified by its connection"):
+    with pytest.raises(UsageError, match="a PBX of the dialect 3cx is identified by its connection"):
         await appdb.add_pbx(**settings | options)  # type: ignore[arg-type]  # of the test

@@ -47,7 +47,7 @@ async def test_source_match_is_required_for_an_unsigned_dialect(appdb: AppDb) ->
     """Without one any sender could report; a secret would have no effect."""
     with pytest.raises(UsageError, match="its source must identify it"):
         await add(appdb, SourceMatch())
-    with pytest.raises(UsageError, match="a newcdr PBX cannot sign"):
+    with pytest.raises(UsageError, match="a PBX of the dialect newcdr cannot sign"):
         await add(appdb, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
     with pytest.raises(UsageError, match="signs its events"):
         await appdb.add_pbx(

@@ -55,8 +55,8 @@ async def test_add_line_pbx_has_its_connection_its_addresses_and_a_serial_number
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "a 3cx PBX needs one address"),
-        ({"listen": "127.0.0.1:1", "connect": "192.0.2.7:1"}, "a 3cx PBX needs one address"),
+        ({}, "a PBX of the dialect 3cx needs one address"),
+        ({"listen": "127.0.0.1:1", "connect": "192.0.2.7:1"}, "a PBX of the dialect 3cx needs one address"),
         ({"listen": f"{ANY}:5015"}, "the addresses that may write them must be known"),
         ({"listen": f"{ANY}:5015", "addresses": ["0.0.0.0/0"]}, "matches every address"),
         ({"listen": "127.0.0.1:0"}, "the port 0"),

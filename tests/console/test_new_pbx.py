@@ -7,6 +7,8 @@ import aiohttp
 import pytest
 
 from onhook.appdb.asterisks import PORT
+from onhook.config import Config
+from onhook.console import pbx_setup
 from onhook.console.pages.add_pbx import KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.factories import SN
@@ -73,6 +75,32 @@ async def test_new_pbx_of_an_asterisk_has_its_connection_and_cdr_source(
     assert "tables" not in texts
 
 
+async def test_new_pbx_of_an_asterisk_with_a_cdr_file_stores_no_password(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    cdr = {"location": "/var/log/asterisk/Master.csv", "password": "tables"}
+    status, _added = await add(client, {"dialect": "asterisk", "manager": MANAGER | {"cdr": cdr}})
+    assert status == 201
+    source = await harness.appdb.cdr_sources.get("127.0.0.1")
+    assert source is not None
+    assert (source.location, source.password) == (cdr["location"], "")
+
+
+async def test_new_pbx_of_an_asterisk_has_the_host_of_its_cdr_table_checked_once(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[tuple[str, str]] = []
+
+    async def check_pbx_host(_config: Config, host: str, *, location: str) -> str:
+        checked.append((host, location))
+        return ""
+
+    monkeypatch.setattr(pbx_setup, "check_pbx_host", check_pbx_host)
+    manager = MANAGER | {"cdr": {"location": "mysql://cdr@192.0.2.9/asteriskcdrdb"}}
+    assert (await add(client, {"dialect": "asterisk", "manager": manager}))[0] == 201
+    assert checked == [("127.0.0.1", "manager.address"), ("192.0.2.9", "manager.cdr")]
+
+
 async def test_new_pbx_that_writes_lines_has_its_connection(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
@@ -89,21 +117,21 @@ async def test_new_pbx_that_writes_lines_has_its_connection(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, "a yeastar PBX needs sn"),
+        ({}, "a PBX of the dialect yeastar needs sn"),
         ({"sn": SN}, "already"),
-        ({"dialect": "asterisk"}, "a asterisk PBX needs manager"),
-        ({"dialect": "asterisk", "manager": MANAGER, "path": "/x"}, "a asterisk PBX does not have path"),
+        ({"dialect": "asterisk"}, "a PBX of the dialect asterisk needs manager"),
+        ({"dialect": "asterisk", "manager": MANAGER, "path": "/x"}, "a PBX of the dialect asterisk does not have path"),
         ({"dialect": "asterisk", "manager": MANAGER | {"tls": "PEM"}}, "cannot read certificates"),
         ({"dialect": "asterisk", "manager": MANAGER | {"address": ":0:0"}}, "address"),
         ({"dialect": "asterisk", "manager": MANAGER | {"cdr": {"location": "mysql://host"}}}, "lacks a user"),
-        ({"dialect": "3cx"}, "a 3cx PBX needs lines"),
+        ({"dialect": "3cx"}, "a PBX of the dialect 3cx needs lines"),
         ({"dialect": "3cx", "lines": {}}, "needs one address"),
-        ({"dialect": "3cx", "lines": LINES, "secret": SECRET}, "a 3cx PBX does not have secret"),
+        ({"dialect": "3cx", "lines": LINES, "secret": SECRET}, "a PBX of the dialect 3cx does not have secret"),
         ({"dialect": "3cx", "lines": {"listen": "0.0.0.0:5015"}}, "the addresses that may write them must be known"),
         ({"dialect": "3cx", "lines": LINES | {"fields": "colour"}}, "colour"),
         ({"sn": "S1", "dialect": "cucm", "path": "/secret-path-0123456789"}, "sends nothing"),
-        ({"sn": "S1", "lines": LINES}, "a yeastar PBX does not have lines"),
-        ({"sn": "S1", "dialect": "newcdr"}, "a newcdr PBX cannot sign events"),
+        ({"sn": "S1", "lines": LINES}, "a PBX of the dialect yeastar does not have lines"),
+        ({"sn": "S1", "dialect": "newcdr"}, "a PBX of the dialect newcdr cannot sign events"),
         ({"sn": "S1", "dialect": "3com"}, "3com"),
     ],
 )

@@ -118,35 +118,35 @@ def validate_sender_identification(
     if dialect in LINE_DIALECTS:
         if has_secret or is_unsigned or source_match.path:
             raise UsageError(
-                _("a {dialect} PBX is identified by its connection", dialect=dialect),
+                _("a PBX of the dialect {dialect} is identified by its connection", dialect=dialect),
                 hint=_("give the addresses that may connect with --from, and neither a secret nor a path"),
             )
     elif dialect in FILE_DIALECTS:
         if has_secret or is_unsigned or source_match:
             raise UsageError(
-                _("a {dialect} PBX sends nothing: its calls are read from files", dialect=dialect),
+                _("a PBX of the dialect {dialect} sends nothing: its calls are read from files", dialect=dialect),
                 hint=_("leave secret, path and addresses out; `onhook pbx files NAME FOLDER` names the folder"),
             )
     elif dialect in PASSWORD_DIALECTS:
         if is_unsigned or not (source_match or has_secret):
             raise UsageError(
-                _("a {dialect} PBX cannot sign events: its source must identify it", dialect=dialect),
+                _("a PBX of the dialect {dialect} cannot sign events: its source must identify it", dialect=dialect),
                 hint=_("give its address with --from, a secret path with --path, or a password with --secret"),
             )
     elif dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
             raise UsageError(
-                _("a {dialect} PBX cannot sign events", dialect=dialect),
+                _("a PBX of the dialect {dialect} cannot sign events", dialect=dialect),
                 hint=_("identify it by --from or --path instead"),
             )
         if not source_match:
             raise UsageError(
-                _("a {dialect} PBX cannot sign events: its source must identify it", dialect=dialect),
+                _("a PBX of the dialect {dialect} cannot sign events: its source must identify it", dialect=dialect),
                 hint=_("give its address with --from, or a secret path with --path"),
             )
     elif source_match:
         raise UsageError(
-            _("a {dialect} PBX signs its events", dialect=dialect),
+            _("a PBX of the dialect {dialect} signs its events", dialect=dialect),
             hint=_("give its --secret, not an address or a path"),
         )
     elif not has_secret and not is_unsigned:

@@ -83,7 +83,7 @@ async def import_file(
         registered_pbx = await appdb.pbx(pbx)
         if registered_pbx.dialect not in pbx_clients():
             raise UsageError(
-                _("files of a {dialect} PBX cannot be imported", dialect=registered_pbx.dialect),
+                _("files of a PBX of the dialect {dialect} cannot be imported", dialect=registered_pbx.dialect),
                 hint=_("only those of a P-Series can"),
             )
         try:
@@ -94,15 +94,15 @@ async def import_file(
                 _progress(file) as show_line_count,
             ):
                 totals = await _import(config, registered_pbx, lines, options, show_line_count)
-            action = f"import {totals.new} new lines of the file {file.name} for the PBX {registered_pbx.name}"
-            await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
         except LookupError:
             raise UsageError(_("unknown encoding {name!r}", name=encoding), location="--encoding") from None
         except OSError as error:
             raise UsageError(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)
             ) from error
-    _print_totals(totals)
+        _print_totals(totals)
+        action = f"import {totals.new} new lines of the file {file.name} for the PBX {registered_pbx.name}"
+        await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
     if totals.lines and totals.unreadable + totals.existing_unreadable == totals.lines:
         raise ParseError(_("no line could be parsed"), location=str(file), hint=totals.examples[0])
 

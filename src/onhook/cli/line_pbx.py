@@ -61,13 +61,13 @@ def is_line_pbx(dialect: str, changes: LineChanges, *, has_other_sender: bool) -
     if dialect not in LINE_DIALECTS:
         if changes != LineChanges():
             raise UsageError(
-                _("a {dialect} PBX writes no lines", dialect=dialect),
+                _("a PBX of the dialect {dialect} writes no lines", dialect=dialect),
                 hint=_("give --type {dialects} with --listen, --connect and --fields", dialects="3cx|avaya"),
             )
         return False
     if has_other_sender:
         raise UsageError(
-            _("a {dialect} PBX is identified by its connection", dialect=dialect),
+            _("a PBX of the dialect {dialect} is identified by its connection", dialect=dialect),
             hint=_("give the addresses that may connect with --from, and neither a secret nor a path"),
         )
     return True

@@ -22,6 +22,7 @@ async def set_swept_folder(appdb: AppDb, pbx: Pbx, path_text: str, target_text: 
     folder = parse_swept_folder(path_text, target_text)
     if folder is not None and not can_leave_files(pbx):
         raise UsageError(
-            _("a {dialect} PBX leaves no files", dialect=pbx.dialect), hint=_("`onhook import` reads a call file")
+            _("a PBX of the dialect {dialect} leaves no files", dialect=pbx.dialect),
+            hint=_("`onhook import` reads a call file"),
         )
     await appdb.swept_folders.put(pbx.sn, folder)

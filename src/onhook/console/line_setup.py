@@ -137,7 +137,7 @@ def parse_line_connection(new_pbx: NewLinePbx) -> LineConnection:
     """Return the connection. Raises `UsageError`."""
     if bool(new_pbx.listen) == bool(new_pbx.connect):
         raise UsageError(
-            _("a {dialect} PBX needs one address: of this machine, or its own", dialect=new_pbx.dialect),
+            _("a PBX of the dialect {dialect} needs one address: of this machine, or its own", dialect=new_pbx.dialect),
             hint=_("give --listen HOST:PORT where it connects to Onhook, or --connect HOST:PORT where it listens"),
         )
     mode, text = (LISTEN, new_pbx.listen) if new_pbx.listen else (CONNECT, new_pbx.connect)
@@ -208,7 +208,7 @@ def parse_line_fields(dialect: str, text: str) -> tuple[str, ...]:
         return parse_order(text)
     if text.strip():
         raise UsageError(
-            _("the fields of a {dialect} PBX have one order", dialect=dialect),
+            _("the fields of a PBX of the dialect {dialect} have one order", dialect=dialect),
             location="--fields",
             hint=_("leave them out"),
         )

@@ -109,17 +109,23 @@ async def add_pbx(config: Config, appdb: AppDb, new_pbx: NewPbxSettings, *, loca
 
 
 async def add_asterisk(
-    config: Config, appdb: AppDb, new_asterisk: NewAsterisk, *, location: str, now_us: int
+    config: Config,
+    appdb: AppDb,
+    new_asterisk: NewAsterisk,
+    *,
+    location: str,
+    source_location: str = "--cdr",
+    now_us: int,
 ) -> PbxAddition:
-    """Add an Asterisk with its connection and CDR source; `location` names its address in an error. Raises
-    `UsageError`.
+    """Add an Asterisk with its connection and CDR source; `location` and `source_location` name their addresses in an
+    error. Raises `UsageError`.
 
     It sends no webhooks, so it gets a random webhook secret that is never shown.
     """
     asterisk = parse_asterisk(new_asterisk, location=location)
     warnings = [await check_pbx_url(config, f"//{Address(asterisk.host, asterisk.port)}", location=location)]
     if new_asterisk.source is not None:
-        warnings.append(await check_source_host(config, new_asterisk.source))
+        warnings.append(await check_source_host(config, new_asterisk.source, location=source_location))
     async with appdb.transaction():
         pbx = await appdb.add_pbx(
             name=new_asterisk.name,

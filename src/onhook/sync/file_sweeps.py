@@ -121,7 +121,8 @@ def create_sweeper(
     if isinstance(dialect, LegDialect):
         return FolderSweeper(dialect=dialect, ingest=ingest, **options)
     raise UsageError(
-        _("a {dialect} PBX leaves no files", dialect=sender.dialect), hint=_("`onhook import` reads a call file")
+        _("a PBX of the dialect {dialect} leaves no files", dialect=sender.dialect),
+        hint=_("`onhook import` reads a call file"),
     )
 
 

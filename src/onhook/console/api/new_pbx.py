@@ -19,7 +19,6 @@ from onhook.console.pbx_setup import (
     PbxAddition,
     add_asterisk,
     add_pbx,
-    check_source_host,
 )
 from onhook.console.state import AppState
 from onhook.lib.errors import UsageError
@@ -61,7 +60,9 @@ class NewCdrSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def parse(self) -> CdrSource:
         """Return the source. Raises `UsageError`."""
         source = parse_cdr_source(self.location, table=self.table or None, columns=self.columns or None)
-        return msgspec.structs.replace(source, password=self.password) if self.password else source
+        # A file needs no password: none is stored that is not used.
+        has_password = self.password and source.is_database
+        return msgspec.structs.replace(source, password=self.password) if has_password else source
 
 
 class NewManager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +113,7 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 _ONLY_OF_LINES = frozenset({"addresses", "lines"})
 _ONLY_OF_ASTERISK = frozenset({"manager"})
+_ONLY_OF_SENDERS = frozenset({"secret", "is_unsigned", "addresses", "path", "keeps_unregistered", "credentials"})
 _OF_ALL = frozenset({"name", "sn", "zone", "number_plan", "dialect"})
 
 
@@ -132,8 +134,6 @@ async def _add_asterisk(app_state: AppState, new_pbx: NewPbx, number_plan: Numbe
     if manager is None:
         raise _missing_error("manager", new_pbx.dialect, _("give its address, user and secret"))
     source = None if manager.cdr is None else manager.cdr.parse()
-    if source is not None:
-        await check_source_host(app_state.config, source, location="manager.cdr")
     new_asterisk = NewAsterisk(
         name=new_pbx.name,
         sn=new_pbx.sn,
@@ -149,7 +149,12 @@ async def _add_asterisk(app_state: AppState, new_pbx: NewPbx, number_plan: Numbe
         source=source,
     )
     return await add_asterisk(
-        app_state.config, app_state.appdb, new_asterisk, location="manager.address", now_us=now_us
+        app_state.config,
+        app_state.appdb,
+        new_asterisk,
+        location="manager.address",
+        source_location="manager.cdr",
+        now_us=now_us,
     )
 
 
@@ -175,9 +180,7 @@ async def _add_sender(
     app_state: AppState, new_pbx: NewPbx, number_plan: NumberPlan, *, now_us: int
 ) -> tuple[PbxAddition, str | None]:
     """Add a PBX that sends events, has a web API, or leaves files."""
-    for name in sorted(_ONLY_OF_ASTERISK | {"lines"}):
-        if getattr(new_pbx, name) is not None:
-            raise _foreign_error(name, new_pbx.dialect)
+    _reject_others(new_pbx, _ONLY_OF_SENDERS)
     if new_pbx.sn is None:
         raise _missing_error("sn", new_pbx.dialect, _("its events have it"))
     if new_pbx.secret is not None and new_pbx.is_unsigned:
@@ -205,16 +208,14 @@ def _reject_others(new_pbx: NewPbx, own_names: frozenset[str]) -> None:
     usual = NewPbx(name=new_pbx.name)
     for name in NewPbx.__struct_fields__:
         if name not in _OF_ALL | own_names and getattr(new_pbx, name) != getattr(usual, name):
-            raise _foreign_error(name, new_pbx.dialect)
-
-
-def _foreign_error(name: str, dialect: str) -> UsageError:
-    return UsageError(
-        _("a {dialect} PBX does not have {name}", dialect=dialect, name=name),
-        parameter=name,
-        hint=_("leave it out, or choose another dialect"),
-    )
+            raise UsageError(
+                _("a PBX of the dialect {dialect} does not have {name}", dialect=new_pbx.dialect, name=name),
+                parameter=name,
+                hint=_("leave it out, or choose another dialect"),
+            )
 
 
 def _missing_error(name: str, dialect: str, hint: str) -> UsageError:
-    return UsageError(_("a {dialect} PBX needs {name}", dialect=dialect, name=name), parameter=name, hint=hint)
+    return UsageError(
+        _("a PBX of the dialect {dialect} needs {name}", dialect=dialect, name=name), parameter=name, hint=hint
+    )

@@ -52,7 +52,6 @@ from onhook.console.pbx_setup import (
     PbxAddition,
     add_asterisk,
     add_pbx,
-    check_source_host,
     parse_ami_address,
     validate_tls,
 )
@@ -428,9 +427,14 @@ async def _store_pbx(app_state: AppState, new_pbx: NewPbxSettings | NewAsterisk 
         return await add_line_pbx(app_state.config, app_state.appdb, new_pbx, now_us=now_us)
     if isinstance(new_pbx, NewPbxSettings):
         return await add_pbx(app_state.config, app_state.appdb, new_pbx, location=_("API address"), now_us=now_us)
-    if new_pbx.source is not None:
-        await check_source_host(app_state.config, new_pbx.source, location=_("CDR source"))
-    return await add_asterisk(app_state.config, app_state.appdb, new_pbx, location=_("manager address"), now_us=now_us)
+    return await add_asterisk(
+        app_state.config,
+        app_state.appdb,
+        new_pbx,
+        location=_("manager address"),
+        source_location=_("CDR source"),
+        now_us=now_us,
+    )
 
 
 async def _load_added_view(
