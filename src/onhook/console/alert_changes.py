@@ -16,7 +16,7 @@ from onhook.appdb.destinations import Destination
 from onhook.appdb.issues import StoredIssue, make_issue_delivery
 from onhook.appdb.mails import MailContent, NewMail
 from onhook.appdb.users import User
-from onhook.console.auth.access import Principal
+from onhook.console.auth.access import Principal, may_act_for
 from onhook.console.state import AppState
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, UsageError
@@ -87,9 +87,9 @@ async def list_channels(app_state: AppState, principal: Principal | None) -> lis
 
 async def find_channel(app_state: AppState, principal: Principal | None, channel_id: int) -> AlertChannel:
     """Return a channel that a user may see and change. Raises `NotFound`."""
-    for channel in await list_channels(app_state, principal):
-        if channel.channel_id == channel_id:
-            return channel
+    channel = await app_state.appdb.alert_channels.get(channel_id)
+    if may_act_for(principal, channel.user_name):
+        return channel
     raise NotFound(_("there is no alert channel {number}", number=channel_id), hint=_("`onhook alert list` lists them"))
 
 

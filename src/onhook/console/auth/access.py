@@ -209,6 +209,13 @@ def get_principal(scope: Scope) -> Principal | None:
     return cast("Principal | None", scope["state"].get(_PRINCIPAL))
 
 
+def may_act_for(principal: Principal | None, user_name: str) -> bool:
+    """Return whether a user sees and changes what belongs to a user: the own things, an administrator those of all."""
+    if principal is None:
+        return False
+    return principal.role == "administrator" or (principal.is_user and principal.name == user_name)
+
+
 def require_session(scope: Scope) -> Session:
     """Return the session of a request by a browser that is signed in. Raises 403 for a token in a header, a share token
     and an open console.

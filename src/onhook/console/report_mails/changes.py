@@ -13,7 +13,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.report_schedules import ReportSchedule
 from onhook.appdb.report_spec import CALLS_REPORT, ReportSpec, make_report_query, validate_report_spec
 from onhook.appdb.users import User
-from onhook.console.auth.access import Principal
+from onhook.console.auth.access import Principal, may_act_for
 from onhook.console.invitation_mails import find_console_url
 from onhook.console.report_mails.pdf import is_pdf_available, missing_library_error
 from onhook.console.report_mails.recipients import may_mail_others
@@ -96,8 +96,7 @@ async def list_schedules(app_state: AppState, principal: Principal | None) -> li
 async def find_schedule(app_state: AppState, principal: Principal | None, schedule_id: int) -> ReportSchedule:
     """Return a schedule that a user may see and change. Raises `NotFound`."""
     schedule = await app_state.appdb.report_schedules.get(schedule_id)
-    is_own = principal is not None and principal.is_user and schedule.user_name == principal.name
-    if is_own or (principal is not None and principal.role == "administrator"):
+    if may_act_for(principal, schedule.user_name):
         return schedule
     raise NotFound(
         _("there is no scheduled report {number}", number=schedule_id), hint=_("the page Scheduled reports lists them")
