@@ -177,7 +177,6 @@ class MaskedStore:
         return sorted(masked_rows, key=lambda row: (-int(row["calls"]), *(row[name] for name in names)))[:top]
 
     async def list_callers(self, record_filter: RecordFilter, zone: str) -> list[dict[str, Any]]:
-        """Return the summary by caller, with a row for each also where several are shown alike."""
         resolved = await self._resolve(record_filter)
         rows = await self._store.summary(resolved, "call_from", zone, marks_outside=True)
         return await asyncio.to_thread(

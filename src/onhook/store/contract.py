@@ -414,6 +414,12 @@ class Store(Protocol):
         """
         ...
 
+    async def list_callers(self, record_filter: RecordFilter, zone: str) -> list[dict[str, Any]]:
+        """Return the summary by `call_from`, with a row for each caller also where several are shown alike to the
+        reader.
+        """
+        ...
+
     async def summary_by_group(
         self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
     ) -> list[dict[str, Any]]:

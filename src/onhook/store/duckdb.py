@@ -194,6 +194,9 @@ class DuckDbStore:
             lambda connection: summaries.summary(connection, record_filter, by, zone, top, marks_outside=marks_outside)
         )
 
+    async def list_callers(self, record_filter: RecordFilter, zone: str) -> list[dict[str, Any]]:
+        return await self.summary(record_filter, "call_from", zone)
+
     async def summary_by_group(
         self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
     ) -> list[dict[str, Any]]:

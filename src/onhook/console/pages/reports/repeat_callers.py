@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from onhook.cdr.number_masking import is_masked
-from onhook.console.masked_store import MaskedStore
 from onhook.console.pages.reports.parties import RECENT_DAYS, SummaryRow
 from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
@@ -77,9 +76,7 @@ def _build_report(
 async def _summarise_callers(query: ReportQuery, call_type: str) -> list[SummaryRow]:
     """Return all callers, and their calls; those who are shown alike to a reader with masked numbers apart."""
     search_filter = msgspec.structs.replace(query.search_filter, type=call_type)
-    if isinstance(query.store, MaskedStore):
-        return [*await query.store.list_callers(search_filter, query.zone.key)]
-    return [*await query.store.summary(search_filter, "call_from", query.zone.key)]
+    return [*await query.store.list_callers(search_filter, query.zone.key)]
 
 
 def _select_numbers(summary: Sequence[SummaryRow]) -> list[SummaryRow]:
