@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.audit import Audit
 from onhook.cli.main import COMMANDS, load_command
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from tests.cli.conftest import Command
 from tests.cli.test_import_file import OF_THE_PAGE, SN, write_csv
@@ -143,6 +145,45 @@ def test_restore_and_begin_ledger_are_audited(onhook: Command, data: Path, tmp_p
     before = actions(data)
     assert onhook("begin-ledger")[0] == 0
     check_new_action(data, before, "begin a new ledger after entry")
+
+
+def test_forget_spool_is_audited(onhook: Command, data: Path) -> None:
+    async def report_spool() -> None:
+        async with AppDb(data / "onhook.db") as appdb:
+            await appdb.node_states.report_spool("n2", events=2, oldest_at=1, now_us=SystemClock().microseconds())
+
+    asyncio.run(report_spool())
+    before = actions(data)
+    assert onhook("cluster", "forget-spool", "n2")[0] == 0
+    check_new_action(data, before, "forget the events that n2 kept")
+    before = actions(data)
+    assert onhook("cluster", "forget-spool", "n2")[0] == 1
+    assert actions(data) == before
+
+
+def test_commands_print_their_result_also_where_the_audit_log_fails(
+    onhook: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work is done: its result is needed, and so is the error."""
+
+    async def fail(*_arguments: Any, **_options: Any) -> None:
+        raise Unavailable("the database is locked")
+
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    assert onhook("export-events", str(tmp_path / "events.jsonl"))[0] == 0
+    assert onhook("backup", str(tmp_path / "copy"))[0] == 0
+    monkeypatch.setattr(Audit, "add_action", fail)
+    for words, result in (
+        (("import", str(file), "--pbx", "Office"), "new"),
+        (("import-events", str(tmp_path / "events.jsonl")), "0 events added"),
+        (("rebuild",), "The store contains all events"),
+        (("restore", str(tmp_path / "copy"), "--replace"), "Restored "),
+    ):
+        code, output, error = onhook(*words)
+        assert (code != 0, result in output, "the database is locked" in error) == (True, True, True), (words, output)
+    (data / "ledger.db").unlink()
+    code, output, error = onhook("begin-ledger")
+    assert (code != 0, "A new ledger begins" in output, "is locked" in error) == (True, True, True), output
 
 
 def test_sweep_is_audited(onhook: Command, tmp_path: Path) -> None:

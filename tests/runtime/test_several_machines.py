@@ -109,3 +109,7 @@ def test_new_hub_begins_with_the_store_of_another_one(machines: Mapping[str, Ser
     start(second, "hub")
     for hub in (first, second):
         wait_for_calls(hub, 1, 2, 3)
+    entries = read_api(first, "/api/v1/audit", token_of(first))[1]["data"]
+    for words in ("copy the store of first up to entry ", "begin the store of second with that of first up to entry "):
+        (entry,) = [entry for entry in entries if entry["action"].startswith(words)]
+        assert entry["way"] == "cli"

@@ -1,5 +1,6 @@
 """Erasure of a number on PostgreSQL and NATS JetStream, and again after their backups were restored."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from onhook.runtime.engines import ENGINES
 from tests.ledger.jetstream_server import JetStreamServer
 from tests.ops.erasure_world import CALLS_OF_NUMBER, DIGITS, NAME, NUMBER, fill, find_bytes, read_calls
 from tests.postgresql_server import PostgresqlServer
+from tests.runtime.harness import create_server
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +110,22 @@ async def test_erasure_again_of_a_restored_database_alone_erases_its_rows(
     assert len(await find_number(both)) >= 1
     await erase_again(both, [config.data / "erasures.jsonl"], ENGINES, SystemClock())
     assert await find_number(both) == []
+
+
+async def test_erasure_again_by_the_command_is_audited(
+    config: Config, tmp_path: Path, postgresql_server: PostgresqlServer, nats_server: JetStreamServer
+) -> None:
+    restored = await back_up(config, postgresql_server, nats_server, tmp_path / "restored")
+    await erase(config)
+    (tmp_path / "onhook.toml").write_text(f'appdb = "{restored.appdb}"\nledger = "{restored.ledger}"\n')
+    with create_server(restored.data) as server:
+        output = await asyncio.to_thread(
+            server.run_command, "cluster", "erase-again", str(config.data / "erasures.jsonl")
+        )
+    assert output.startswith(f"1 erasure applies to {CALLS_OF_NUMBER} calls")
+    async with ENGINES.open_appdb(restored) as appdb:
+        entries = [(entry.way, entry.action) for entry in await appdb.audit.latest(20)]
+    assert ("cli", f"erase again: erasures: 1, calls: {CALLS_OF_NUMBER}") in entries
 
 
 async def test_erasure_again_is_refused_beside_a_hub_and_without_servers(config: Config, tmp_path: Path) -> None:

@@ -19,15 +19,15 @@ async def begin_ledger(data: DataOption = None) -> None:
     """
     config = load_config(data=data)
     after_seq = await begin_new_ledger(config, ENGINES)
-    await add_audit_entry(config, f"begin a new ledger after entry {after_seq}")
     if config.ledger:
         print(_("A new ledger begins on NATS: the next event has number {number}.", number=after_seq + 1))
-        return
-    print(
-        _(
-            "A new ledger begins in {data}: the next event has number {number}. Do not delete calls.duckdb: no other"
-            " file has the calls up to now.",
-            data=config.data,
-            number=after_seq + 1,
+    else:
+        print(
+            _(
+                "A new ledger begins in {data}: the next event has number {number}. Do not delete calls.duckdb: no"
+                " other file has the calls up to now.",
+                data=config.data,
+                number=after_seq + 1,
+            )
         )
-    )
+    await add_audit_entry(config, f"begin a new ledger after entry {after_seq}")

@@ -58,7 +58,6 @@ async def move_ledger(
     if back:
         with event_progress() as on_progress:
             copied, omitted_count = await cluster_move.move_ledger_back(config, ENGINES, on_progress)
-        await add_audit_entry(config, "copy the ledger from NATS to a file")
         print(
             _(
                 "Copied {entries} entries up to number {seq} to {name}, and compared each. Remove the setting `ledger`,"
@@ -70,10 +69,10 @@ async def move_ledger(
         )
         if omitted_count:
             print(_("Left out, because they were sent twice: {count}.", count=omitted_count))
+        await add_audit_entry(config, "copy the ledger from NATS to a file")
         return
     with event_progress() as on_progress:
         copied = await cluster_move.move_ledger(config, ENGINES, on_progress)
-    await add_audit_entry(config, "move the ledger to NATS")
     print(
         _(
             "Moved {entries} entries up to number {seq}, and compared each; the file is {name} now.",
@@ -82,6 +81,7 @@ async def move_ledger(
             name=config.ledger_file.name + MOVED_SUFFIX,
         )
     )
+    await add_audit_entry(config, "move the ledger to NATS")
 
 
 @app.command("erase-again", epilog="Example: onhook cluster erase-again /mnt/backups/erasures.jsonl")
@@ -97,7 +97,6 @@ async def erase_again(
     """
     config = load_config(data=data)
     result = await erase_restored(config, lists, ENGINES, SystemClock())
-    await add_audit_entry(config, f"erase again: erasures: {result.erasures}, calls: {result.calls}")
     print(
         _n(
             "1 erasure applies to {calls} calls; the ledger lacked {appended}.",
@@ -107,6 +106,7 @@ async def erase_again(
             appended=result.appended,
         )
     )
+    await add_audit_entry(config, f"erase again: erasures: {result.erasures}, calls: {result.calls}")
 
 
 @app.command("forget-spool", epilog="Example: onhook cluster forget-spool n2")
@@ -118,8 +118,9 @@ async def forget_spool(
     """Forget the events that a machine kept for the ledger, because its disk is lost, and they are too."""
     async with open_appdb(data) as appdb:
         await appdb.node_states.forget_spool(node)
-    await add_audit_entry(load_config(data=data), f"forget the events that {node} kept")
-    print(_("The events that machine {node} kept are listed no longer.", node=node))
+        print(_("The events that machine {node} kept are listed no longer.", node=node))
+        action = f"forget the events that {node} kept"
+        await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
 
 
 @app.command("save-store", epilog="Example: onhook cluster save-store /mnt/copies/store")
@@ -131,7 +132,6 @@ async def save_store(
     """Copy the store of this machine, also while its hub runs, for a new hub that begins with it within a day."""
     config = load_config(data=data)
     manifest = await store_snapshot.save_store(config, directory, ENGINES, SystemClock())
-    await add_audit_entry(config, f"copy the store of {manifest.node} up to entry {manifest.position}")
     print(
         _(
             "Copied the store up to entry {position}, and verified it: load it by {valid_until}, then delete it.",
@@ -139,6 +139,7 @@ async def save_store(
             valid_until=format_time(manifest.valid_until, get_zone(config.zone)),
         )
     )
+    await add_audit_entry(config, f"copy the store of {manifest.node} up to entry {manifest.position}")
 
 
 @app.command("load-store", epilog="Example: onhook cluster load-store /mnt/copies/store --data /var/lib/onhook")
@@ -154,7 +155,6 @@ async def load_store(
     config = load_config(data=data)
     loaded = await store_snapshot.load_store(config, directory, ENGINES, SystemClock(), replace=replace)
     node, position = loaded.manifest.node, loaded.manifest.position
-    await add_audit_entry(config, f"begin the store of {config.node_name} with that of {node} up to entry {position}")
     print(
         _n(
             "The store is that of machine {node} up to entry {position}; the hub reads 1 entry when it starts.",
@@ -164,3 +164,4 @@ async def load_store(
             position=position,
         )
     )
+    await add_audit_entry(config, f"begin the store of {config.node_name} with that of {node} up to entry {position}")

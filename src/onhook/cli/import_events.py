@@ -34,19 +34,19 @@ async def import_events(
         try:
             with file.open("rb") as lines:
                 outcomes = await transfer_events(ledger, dialects(), read_lines(lines))
-            action = f"import {outcomes['new']} new events of the file {file.name}"
-            await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
         except OSError as error:
             raise UsageError(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)
             ) from error
         finally:
             await ledger.close()
-    print(
-        _(
-            "{new} events added, {duplicate} were there already, {deleted} were deleted before.",
-            new=outcomes["new"],
-            duplicate=outcomes["duplicate"],
-            deleted=outcomes["deleted"],
+        print(
+            _(
+                "{new} events added, {duplicate} were there already, {deleted} were deleted before.",
+                new=outcomes["new"],
+                duplicate=outcomes["duplicate"],
+                deleted=outcomes["deleted"],
+            )
         )
-    )
+        action = f"import {outcomes['new']} new events of the file {file.name}"
+        await appdb.audit.add_action(action, now_us=SystemClock().microseconds())

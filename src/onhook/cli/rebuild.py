@@ -32,5 +32,5 @@ async def rebuild(data: DataOption = None) -> None:
     await check_begin(config, ENGINES)
     with event_progress() as on_progress:
         position = await rebuild_store(config, on_progress, ENGINES, reads_again=True)
-    await add_audit_entry(config, "rebuild the store")
     print(_("The store contains all events of the ledger, up to entry {position}.", position=position))
+    await add_audit_entry(config, "rebuild the store")

@@ -29,7 +29,6 @@ async def restore(
     """Restore a backup to the data directory, while no server and no intake runs. The store is rebuilt later."""
     config = load_config(data=data)
     result = restore_backup(config, directory, replace=replace, erasure_lists=erasures or ())
-    await add_audit_entry(config, f"restore the backup {directory.name}")
     manifest = result.manifest
     print(
         _(
@@ -46,3 +45,4 @@ async def restore(
                 count=result.erased_call_count,
             )
         )
+    await add_audit_entry(config, f"restore the backup {directory.name}")

@@ -46,8 +46,8 @@ async def sweep(
             dialects()[sender.dialect], sender, ingestor=ingestor, clock=SystemClock(), target=move_to
         )
         totals = await sweeper.sweep(folder)
-    await add_audit_entry(config, f"store {totals.new} new events of {folder.name} for the PBX {registered_pbx.name}")
     print(_describe_lines(totals) if isinstance(totals, LineTotals) else _describe_files(totals))
+    await add_audit_entry(config, f"store {totals.new} new events of {folder.name} for the PBX {registered_pbx.name}")
 
 
 def _describe_files(totals: SweepTotals) -> str:
