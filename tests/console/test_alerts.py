@@ -184,12 +184,16 @@ async def test_alerts_page_test_that_cannot_be_sent_is_an_error_on_the_page(
         by_mail = await channels.add("alice", None, ["check"])
         by_pager = await channels.add("alice", pager.destination_id, ["check"])
         await harness.appdb.destinations.set_state("pager", "paused")
-        for channel, reason in ((by_mail, "No mail server is set"), (by_pager, "pager is paused")):
-            async with alice.post(f"{PATH}/{channel.channel_id}/test") as answer:
+        for channel_id, reason in (
+            (by_mail.channel_id, "No mail server is set"),
+            (by_pager.channel_id, "pager is paused"),
+            (by_pager.channel_id + 1, "There is no alert channel"),
+        ):
+            async with alice.post(f"{PATH}/{channel_id}/test") as answer:
                 page = html.unescape(await answer.text())
                 assert (answer.status, answer.url.path) == (200, PATH)
             (error,) = re.findall('<p class="error" role="alert"[^>]*>(.*?)</p>', page, re.DOTALL)
-            assert reason in error
+            assert reason.lower() in error.lower()
             assert 'class="success"' not in page
 
 

@@ -128,8 +128,8 @@ async def test_alerts(request: AnyRequest, app_state: AppStateDep, number: Chann
     user = await _find_user(request, app_state)
     if user is None:
         raise PermissionDeniedException(_("a token has no alerts: sign in as a user"))
-    channel = await find_channel(app_state, get_principal(request.scope), number)
     try:
+        channel = await find_channel(app_state, get_principal(request.scope), number)
         await send_test(app_state.appdb, app_state.clock, channel)
     except (UsageError, NotFound) as error:
         return _redirect(error=str(error))
