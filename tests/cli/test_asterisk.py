@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.audit import Audit
 from onhook.cdr.coverage import Interval
 from tests.cli.conftest import Command
+from tests.cli.test_audited_commands import fail_to_add
 from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
 
@@ -224,8 +226,10 @@ def test_pbx_change_cdr_source(onhook: Command) -> None:
     )
 
 
-def test_backfill_from_files_by_hand(onhook: Command) -> None:
-    """From several files, as a rotation leaves them; a second time nothing is new; open gaps are printed."""
+def test_backfill_from_files_by_hand(onhook: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From several files, as a rotation leaves them; a second time nothing is new; open gaps are printed. The result is
+    printed also where the audit log fails.
+    """
     assert onhook(*ADD)[0] == 0
     appdb = open_appdb()
     since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
@@ -248,6 +252,9 @@ def test_backfill_from_files_by_hand(onhook: Command) -> None:
     asyncio.run(appdb.close())
     assert actions == ["back-fill Office from 2 given CDR sources"] * 2
     assert len(json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])) == CALLS
+    monkeypatch.setattr(Audit, "add_action", fail_to_add)
+    code, out, error = onhook(*words)
+    assert (code != 0, ": 0 new, 0 changed" in out, "is locked" in error) == (True, True, True), out
 
 
 def test_backfill_prints_no_control_characters_of_the_pbx(onhook: Command) -> None:

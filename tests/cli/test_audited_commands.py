@@ -161,18 +161,18 @@ def test_forget_spool_is_audited(onhook: Command, data: Path) -> None:
     assert actions(data) == before
 
 
+async def fail_to_add(*_arguments: Any, **_options: Any) -> None:
+    raise Unavailable("the database is locked")
+
+
 def test_commands_print_their_result_also_where_the_audit_log_fails(
     onhook: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work is done: its result is needed, and so is the error."""
-
-    async def fail(*_arguments: Any, **_options: Any) -> None:
-        raise Unavailable("the database is locked")
-
     file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     assert onhook("export-events", str(tmp_path / "events.jsonl"))[0] == 0
     assert onhook("backup", str(tmp_path / "copy"))[0] == 0
-    monkeypatch.setattr(Audit, "add_action", fail)
+    monkeypatch.setattr(Audit, "add_action", fail_to_add)
     for words, result in (
         (("import", str(file), "--pbx", "Office"), "new"),
         (("import-events", str(tmp_path / "events.jsonl")), "0 events added"),
@@ -186,7 +186,7 @@ def test_commands_print_their_result_also_where_the_audit_log_fails(
     assert (code != 0, "A new ledger begins" in output, "is locked" in error) == (True, True, True), output
 
 
-def test_sweep_is_audited(onhook: Command, tmp_path: Path) -> None:
+def test_sweep_is_audited(onhook: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = Path(__file__).parents[1] / "payloads" / "lines"
     folder = tmp_path / "CDRLogs"
     folder.mkdir()
@@ -196,3 +196,6 @@ def test_sweep_is_audited(onhook: Command, tmp_path: Path) -> None:
     before = actions(tmp_path / "onhook-data")
     assert onhook("sweep", str(folder), "--pbx", "Office")[0] == 0
     check_new_action(tmp_path / "onhook-data", before, "store 2 new events of CDRLogs for the PBX Office")
+    monkeypatch.setattr(Audit, "add_action", fail_to_add)
+    code, output, error = onhook("sweep", str(folder), "--pbx", "Office")
+    assert (code != 0, "0 new" in output, "is locked" in error) == (True, True, True), output

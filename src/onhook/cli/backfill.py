@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.coverage import Interval
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.asterisk_pbx import check_source
@@ -97,23 +98,22 @@ async def backfill(
     async with open_appdb(data) as appdb:
         pbx = await appdb.pbx(name)
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
+        sources = await _parse_sources(locations, columns, table, data) if locations else []
         with _progress(pbx.name) as show_progress:
-            if locations:
-                sources = await _parse_sources(locations, columns, table, data)
+            if sources:
                 on_progress = _progress_callback(request.until, show_progress)
                 result = await _run_manual_backfill(
                     config, appdb, pbx, sources=sources, request=request, on_progress=on_progress
                 )
-                action = f"back-fill {pbx.name} from {len(sources)} given CDR sources"
-                await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
             else:
                 result = await _run_requested_backfill(config, appdb, pbx, request, show_progress)
-        gaps = await find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
-    _print_result(pbx, result)
-    for gap in gaps[:GAPS_PRINTED_MAX]:
-        # The reason may quote the PBX.
-        reason = replace_control_characters(gap.reason)
-        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=reason))
+        if not result.error:
+            gaps = await find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
+            _print_result(pbx, result, gaps)
+        if sources:
+            action = f"back-fill {pbx.name} from {len(sources)} given CDR sources"
+            await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
+    _check_result(result)
 
 
 async def _parse_sources(
@@ -210,9 +210,7 @@ def _progress_callback(until: int | None, show_progress: ShowProgress) -> SyncPr
     return on_progress
 
 
-def _print_result(pbx: Pbx, result: BackfillResult) -> None:
-    if result.error:
-        raise OnhookError(result.error)
+def _print_result(pbx: Pbx, result: BackfillResult, gaps: Sequence[Interval]) -> None:
     print(
         _(
             "{pbx_name} listed {rows} records: {new} new, {changed} changed, {same} already stored,"
@@ -225,6 +223,16 @@ def _print_result(pbx: Pbx, result: BackfillResult) -> None:
             unreadable=result.unreadable,
         )
     )
+    for gap in gaps[:GAPS_PRINTED_MAX]:
+        # The reason may quote the PBX.
+        reason = replace_control_characters(gap.reason)
+        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=reason))
+
+
+def _check_result(result: BackfillResult) -> None:
+    """Raise `OnhookError` when the back-fill failed, or the list was incomplete."""
+    if result.error:
+        raise OnhookError(result.error)
     if result.incomplete_reason:
         raise OnhookError(
             _("the list was incomplete: {incomplete_reason}", incomplete_reason=result.incomplete_reason),

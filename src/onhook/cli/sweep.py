@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.commands import CommandGroup
-from onhook.cli.open_appdb import add_audit_entry, open_appdb
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
@@ -40,14 +40,15 @@ async def sweep(
     config = load_config(data=data)
     async with open_appdb(data) as appdb:
         registered_pbx = await appdb.pbx(pbx)
-    sender = RegisteredPbx(sn=registered_pbx.sn, dialect=registered_pbx.dialect)
-    async with open_ingestor(config) as ingestor:
-        sweeper = create_sweeper(
-            dialects()[sender.dialect], sender, ingestor=ingestor, clock=SystemClock(), target=move_to
-        )
-        totals = await sweeper.sweep(folder)
-    print(_describe_lines(totals) if isinstance(totals, LineTotals) else _describe_files(totals))
-    await add_audit_entry(config, f"store {totals.new} new events of {folder.name} for the PBX {registered_pbx.name}")
+        sender = RegisteredPbx(sn=registered_pbx.sn, dialect=registered_pbx.dialect)
+        async with open_ingestor(config) as ingestor:
+            sweeper = create_sweeper(
+                dialects()[sender.dialect], sender, ingestor=ingestor, clock=SystemClock(), target=move_to
+            )
+            totals = await sweeper.sweep(folder)
+        print(_describe_lines(totals) if isinstance(totals, LineTotals) else _describe_files(totals))
+        action = f"store {totals.new} new events of {folder.name} for the PBX {registered_pbx.name}"
+        await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
 
 
 def _describe_files(totals: SweepTotals) -> str:
