@@ -19,6 +19,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.formatting import minutes
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.spread import TALK_EDGES, WAIT_EDGES
+from onhook.store.duckdb import DuckDbStore
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.console.test_queue_reports import BEGIN, random_calls
 from tests.factories import details
@@ -298,9 +299,27 @@ async def test_report_cells_of_equal_numbers_of_two_pbxs_link_to_their_own_calls
         pbxs = set()
         for row in report["data"]:
             pbxs.add(row[1]["value"])
-            call_list = await (await module_client.get(f"/api/v1{row[2]['href']}&limit=1000")).json()
-            assert len(call_list["data"]) == row[2]["value"], row
+            for cell in (row[2], row[-1]) if name == "trunks" else (row[2],):
+                call_list = await (await module_client.get(f"/api/v1{cell['href']}&limit=1000")).json()
+                assert len(call_list["data"]) == cell["value"], row
         assert pbxs >= {"office", "branch"}
+
+
+@pytest.mark.usefixtures("office")
+async def test_report_trunks_reads_the_peaks_of_all_pbxs_at_once(
+    module_client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbx_filters: list[str | None] = []
+    read_peaks = DuckDbStore.peaks
+
+    async def peaks(store: DuckDbStore, record_filter: RecordFilter, *arguments: Any, **options: Any) -> Any:
+        pbx_filters.append(record_filter.pbx)
+        return await read_peaks(store, record_filter, *arguments, **options)
+
+    monkeypatch.setattr(DuckDbStore, "peaks", peaks)
+    rows, _note = await load_report(module_client, "trunks")
+    assert {row["PBX"] for row in rows} >= {"office", "branch"}
+    assert pbx_filters == [None]
 
 
 def _has_trunk(call: Call, trunk: str) -> bool:

@@ -12,7 +12,8 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
-from onhook.store.contract import DURATION_FIELDS, PEAK_STEPS, SUMMARY_DIMENSIONS, GroupSide, Store
+from onhook.store.contract import SUMMARY_DIMENSIONS, GroupSide, Store
+from onhook.store.figures import DURATION_FIELDS, PEAK_STEPS
 from tests.factories import SN, STARTED_AT, call, record
 from tests.store import plain, plain_reports
 from tests.store.contract import OpenStoreFixture, batch, property_test
@@ -252,7 +253,9 @@ class ReportContract:
         by: str,
         offsets: tuple[int | None, int | None],
     ) -> None:
-        """By hour, day, month and in all; through clock changes; with calls across intervals."""
+        """By hour, day, month and in all; through clock changes; with calls across intervals; with trunks of the same
+        names of two PBXs.
+        """
         office = [
             call(
                 record(
@@ -260,6 +263,7 @@ class ReportContract:
                     call_duration=duration,
                     src_trunk_name=trunk,
                     dst_trunk_name="b",
+                    pbx=("office", "shop")[seconds % 2],
                 )
             )
             for seconds, duration, trunk in calls

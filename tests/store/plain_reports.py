@@ -12,7 +12,8 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
-from onhook.store.contract import ConcurrencyPeak, DurationHistogram, MissedCall
+from onhook.store.contract import MissedCall
+from onhook.store.figures import ConcurrencyPeak, DurationHistogram
 from tests.store import plain
 
 
@@ -91,18 +92,20 @@ def peaks(
     begin = _floor(record_filter.since) if record_filter.since else min(call.started_at for call in calls)
     end = max(call.ended_at for call in calls if call.ended_at)
     end = max(min(end, _floor(record_filter.until)) if record_filter.until else end, begin + timedelta(seconds=1))
-    trunks = sorted({name for call in calls for name in _trunks(call)}) if by_trunk else [""]
+    trunks = sorted({(call.pbx, name) for call in calls for name in _trunks(call)}) if by_trunk else [("", "")]
     concurrency_peaks = []
     for interval in _intervals(by, zone, begin, end):
-        for trunk in trunks:
-            trunk_calls = [call for call in calls if not by_trunk or trunk in _trunks(call)]
+        for pbx, trunk in trunks:
+            trunk_calls = [call for call in calls if not by_trunk or (call.pbx == pbx and trunk in _trunks(call))]
             concurrent_calls, peak_at = max(
                 ((_concurrent_calls(trunk_calls, second), second) for second in interval),
                 key=lambda level_and_time: (level_and_time[0], -level_and_time[1].timestamp()),
             )
             if concurrent_calls or not by_trunk:
                 concurrency_peaks.append(
-                    ConcurrencyPeak(interval_start=interval[0], trunk=trunk, calls=concurrent_calls, peak_at=peak_at)
+                    ConcurrencyPeak(
+                        interval_start=interval[0], pbx=pbx, trunk=trunk, calls=concurrent_calls, peak_at=peak_at
+                    )
                 )
     return concurrency_peaks
 

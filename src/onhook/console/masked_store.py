@@ -32,8 +32,6 @@ from onhook.store.contract import (
     CallListing,
     CallListResult,
     CallPage,
-    ConcurrencyPeak,
-    DurationHistogram,
     ExportFormat,
     GroupSide,
     MissedCall,
@@ -42,6 +40,7 @@ from onhook.store.contract import (
     RecordPage,
     Store,
 )
+from onhook.store.figures import ConcurrencyPeak, DurationHistogram
 from onhook.store.seen_parties import SeenNumber
 
 if TYPE_CHECKING:

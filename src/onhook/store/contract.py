@@ -14,6 +14,7 @@ from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
 from onhook.lib.errors import OnhookError
+from onhook.store.figures import ConcurrencyPeak, DurationHistogram
 from onhook.store.seen_parties import SeenNumber, SeenParty, SeenTrunk
 
 ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
@@ -175,41 +176,10 @@ come in by a trunk, or empty. The number plan says which of them are extensions.
 OUTSIDE_MARK = "\x1f"
 """Before a number in a marked summary that was reached by a trunk."""
 
-DURATION_FIELDS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
-"""Durations that a histogram can show."""
-
-PEAK_STEPS = ("hour", "day", "month", "all")
-"""Intervals of concurrency peaks."""
-
 NUMBER_SUFFIX_DIGITS = 8
 """A later call counts as a call back if its number ends in the same digits: prefixes for line, country and area are
 written in many ways. Shorter numbers must be equal.
 """
-
-
-class DurationHistogram(msgspec.Struct, frozen=True, kw_only=True):
-    """Distribution of a duration. `counts[i]` are the calls from `edges[i]` seconds up to the next edge, the last
-    without an end. `median`, `p90` and `longest` are None if no duration is known; `unknown` are the calls without one.
-    """
-
-    counts: Sequence[int]
-    unknown: int
-    median: int | None
-    p90: int | None
-    longest: int | None
-
-
-class ConcurrencyPeak(msgspec.Struct, frozen=True, kw_only=True):
-    """Maximum number of concurrent calls in the interval that begins at `interval_start`, and when it was first
-    reached.
-
-    `trunk` is empty unless peaks are by trunk.
-    """
-
-    interval_start: datetime
-    trunk: str
-    calls: int
-    peak_at: datetime
 
 
 class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -443,8 +413,8 @@ class Store(Protocol):
         """Return the peak number of concurrent calls by hour, day, month or in all (see PEAK_STEPS), in order.
 
         A call that began before `since` counts as long as it lasts after it; a call without a known end does not count.
-        By trunk a call counts on each trunk of its legs, for all of its time; intervals without calls on a trunk are
-        left out. Raises `UsageError`.
+        By trunk a call counts on each trunk of its legs, for all of its time, and trunks of one name of different PBXs
+        are apart; intervals without calls on a trunk are left out. Raises `UsageError`.
         """
         ...
 

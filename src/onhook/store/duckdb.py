@@ -19,8 +19,6 @@ from onhook.store.contract import (
     CallListing,
     CallListResult,
     CallPage,
-    ConcurrencyPeak,
-    DurationHistogram,
     ExportFormat,
     GroupSide,
     MissedCalls,
@@ -33,6 +31,7 @@ from onhook.store.contract import (
     StoreBatch,
 )
 from onhook.store.export import export as exports
+from onhook.store.figures import ConcurrencyPeak, DurationHistogram
 from onhook.store.queries import calls as pages
 from onhook.store.queries import (
     concurrency,

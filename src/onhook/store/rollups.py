@@ -133,20 +133,25 @@ def _roll_up_parties(connection: duckdb.DuckDBPyConnection, week: int, kind: str
 
 
 def _roll_up_concurrency(connection: duckdb.DuckDBPyConnection, week: int) -> None:
-    """Compute the peaks of concurrent calls: in total, per PBX, and both by trunk."""
+    """Compute the peaks of concurrent calls: in total, per PBX, and per trunk of each PBX."""
     start, end = week * WEEK_SECONDS, (week + 1) * WEEK_SECONDS
     ongoing_test = f"started_at < {end} AND ended_at > {start}"
+    quarter_hours = list(range(start, end, QUARTER_HOUR_SECONDS))
     pbx_rows = connection.execute(f"SELECT DISTINCT pbx FROM calls WHERE {ongoing_test}").fetchall()
     for pbx in (None, *(pbx for (pbx,) in pbx_rows)):
         test, values = (ongoing_test, {}) if pbx is None else (f"{ongoing_test} AND pbx = $pbx", {"pbx": pbx})
-        for by_trunk in (False, True):
-            concurrency_query = CONCURRENCY_QUERY.format(**concurrency_source(test, by_trunk=by_trunk), until=end)
-            starts = [start] if by_trunk else list(range(start, end, QUARTER_HOUR_SECONDS))
-            connection.execute(
-                f"INSERT INTO rollup_concurrency SELECT {week}, starts_at, $pbx_name,"
-                f" {'trunk' if by_trunk else 'NULL'}, calls, peak_at FROM ({concurrency_query}) WHERE calls > 0",
-                {**values, "pbx_name": pbx, "bucket_starts": starts},
-            )
+        concurrency_query = CONCURRENCY_QUERY.format(**concurrency_source(test, by_trunk=False), until=end)
+        connection.execute(
+            f"INSERT INTO rollup_concurrency SELECT {week}, starts_at, $pbx_name, NULL, calls, peak_at"
+            f" FROM ({concurrency_query}) WHERE calls > 0",
+            {**values, "pbx_name": pbx, "bucket_starts": quarter_hours},
+        )
+    concurrency_query = CONCURRENCY_QUERY.format(**concurrency_source(ongoing_test, by_trunk=True), until=end)
+    connection.execute(
+        f"INSERT INTO rollup_concurrency SELECT {week}, starts_at, pbx, trunk, calls, peak_at"
+        f" FROM ({concurrency_query}) WHERE calls > 0",
+        {"bucket_starts": [start]},
+    )
 
 
 def _started_in(week: int, column: str = "started_at") -> str:

@@ -157,7 +157,7 @@ ROLLUP_TABLES = {
     "rollup_concurrency": {
         "week": "BIGINT",
         "starts_at": "BIGINT",
-        "pbx": "VARCHAR",  # NULL: all together
+        "pbx": "VARCHAR",  # NULL: all together, without trunks
         "trunk": "VARCHAR",  # NULL: by quarters of an hour; else by whole weeks
         "calls": "BIGINT",
         "peak_at": "BIGINT",

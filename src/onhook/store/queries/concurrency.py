@@ -14,7 +14,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.store.contract import PEAK_STEPS, ConcurrencyPeak
+from onhook.store.figures import PEAK_STEPS, ConcurrencyPeak
 from onhook.store.queries.concurrency_sql import CONCURRENCY_QUERY, concurrency_source
 from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.time_buckets import boundaries
@@ -49,17 +49,15 @@ def peaks(
         since + 1, last_end if record_filter.until is None else min(last_end, epoch_seconds(record_filter.until))
     )
     starts = _bucket_starts(by, zone, since, until)
-    highest_levels = {} if by_trunk else {(start, ""): (0, -start) for start in starts}
-    for level_start, trunk, calls, peak_second in _load_levels(connection, record_filter, until, starts, by_trunk):
-        bucket_start = starts[bisect_right(starts, level_start) - 1]
-        highest_levels[bucket_start, trunk] = max(
-            highest_levels.get((bucket_start, trunk), (0, 0)), (calls, -peak_second)
-        )
+    highest_levels = {} if by_trunk else {(start, "", ""): (0, -start) for start in starts}
+    for level_start, pbx, trunk, calls, peak_second in _load_levels(connection, record_filter, until, starts, by_trunk):
+        key = starts[bisect_right(starts, level_start) - 1], pbx, trunk
+        highest_levels[key] = max(highest_levels.get(key, (0, 0)), (calls, -peak_second))
     return [
         ConcurrencyPeak(
-            interval_start=_to_datetime(start), trunk=trunk, calls=calls, peak_at=_to_datetime(-peak_second)
+            interval_start=_to_datetime(start), pbx=pbx, trunk=trunk, calls=calls, peak_at=_to_datetime(-peak_second)
         )
-        for (start, trunk), (calls, peak_second) in sorted(highest_levels.items())
+        for (start, pbx, trunk), (calls, peak_second) in sorted(highest_levels.items())
         if calls or not by_trunk
     ]
 
@@ -71,7 +69,9 @@ def _load_levels(
     starts: Sequence[int],
     by_trunk: bool,
 ) -> Iterator[Row]:
-    """Yield the peaks of intervals that begin at these starts or are shorter: start, trunk, calls, time of the peak."""
+    """Yield the peaks of intervals that begin at these starts or are shorter: start, PBX, trunk, calls, time of the
+    peak. PBX and trunk are empty unless `by_trunk`.
+    """
     rollup_weeks = list_rollup_weeks(connection) if _can_use_rollups(record_filter, starts, by_trunk) else ()
     for part in split_period(starts[0], until, rollup_weeks):
         if part.is_rolled_up:
@@ -90,11 +90,17 @@ def _can_use_rollups(record_filter: RecordFilter, starts: Sequence[int], by_trun
 
 def _rollup_query(record_filter: RecordFilter, part: PeriodPart, by_trunk: bool) -> tuple[str, dict[str, Any]]:
     weeks = weeks_between(part.since, part.until - 1)
-    query = (
-        "SELECT starts_at, coalesce(trunk, ''), calls, peak_at FROM rollup_concurrency"
-        f" WHERE week BETWEEN {weeks.start} AND {weeks.stop - 1}"
-        f" AND trunk IS {'NOT NULL' if by_trunk else 'NULL'} AND pbx IS NOT DISTINCT FROM $pbx"
-    )
+    week_test = f"week BETWEEN {weeks.start} AND {weeks.stop - 1}"
+    if by_trunk:
+        query = (
+            f"SELECT starts_at, pbx, trunk, calls, peak_at FROM rollup_concurrency WHERE {week_test}"
+            " AND trunk IS NOT NULL AND pbx = coalesce($pbx, pbx)"
+        )
+    else:
+        query = (
+            f"SELECT starts_at, '', '', calls, peak_at FROM rollup_concurrency WHERE {week_test}"
+            " AND trunk IS NULL AND pbx IS NOT DISTINCT FROM $pbx"
+        )
     return query, {"pbx": record_filter.pbx}
 
 

@@ -8,7 +8,7 @@ import duckdb
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import DURATION_FIELDS, DurationHistogram
+from onhook.store.figures import DURATION_FIELDS, DurationHistogram
 from onhook.store.queries.conditions import call_condition
 
 EDGES_MAX = 60

@@ -19,7 +19,8 @@ from onhook.console.pages.reports.report import ReportQuery, share
 from onhook.console.pages.totals import Totals, add_up
 from onhook.lib.bounded_tasks import BoundedTasks
 from onhook.lib.messages import _
-from onhook.store.contract import DurationHistogram, MissedCalls
+from onhook.store.contract import MissedCalls
+from onhook.store.figures import DurationHistogram
 
 UNRETURNED_MAX = 10
 """The latest; all are in a report."""

@@ -35,8 +35,9 @@ from onhook.console.queries.period import Period, choose_step, compared_period, 
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import PAGE_MAX, DurationHistogram
+from onhook.store.contract import PAGE_MAX
 from onhook.store.export.excel_csv import BYTE_ORDER_MARK, parse_excel_option, protect_number
+from onhook.store.figures import DurationHistogram
 
 KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.console.pages.reports.numbers import PartyRow, list_top_numbers, list_trunks
+from onhook.console.pages.reports.numbers import list_top_numbers, list_trunks
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
@@ -21,7 +21,6 @@ from onhook.console.pages.reports.report import (
     share,
 )
 from onhook.lib.messages import _, mark
-from onhook.store.contract import ConcurrencyPeak
 
 BARS_MAX = 20
 """In a chart; the table has all."""
@@ -127,17 +126,21 @@ def top_report(by: str, title: str, filter_name: str) -> ReportBuilder:
 async def trunks(query: ReportQuery) -> Report:
     """Return each trunk's calls, ASR and ACD, and its peak of concurrent calls."""
     trunk_rows = await list_trunks(query)
-    peaks = await _load_trunk_peaks(query, trunk_rows)
+    all_peaks = await query.store.peaks(query.search_filter, "all", query.zone.key, by_trunk=True)
+    peaks = {(peak.pbx, peak.trunk): peak for peak in all_peaks}
+    # Calls that began before the period may be of more PBXs than the rows.
+    has_peaks_of_several = len({peak.pbx for peak in all_peaks}) > 1
     has_pbx = any(row.pbx for row in trunk_rows)
     rows = []
     for row in trunk_rows:
         pbx_filter = {"pbx": row.pbx} if row.pbx else {}
-        peak = peaks.get((row.pbx, row.name))
+        peak = peaks.get((row.counts["pbx"], row.name))
         peak_cell = Cell(None)
         if peak is not None:
             peak_time = peak.peak_at.astimezone(query.zone).isoformat()
+            peak_filter = {"pbx": peak.pbx} if has_peaks_of_several else {}
             peak_cell = Cell(
-                peak.calls, query.calls_url(trunk=row.name, under_way_at=peak_time, since="", **pbx_filter)
+                peak.calls, query.calls_url(trunk=row.name, under_way_at=peak_time, since="", **peak_filter)
             )
         cells = _count_cells(query, row.counts, Cell(row.name), {"by_trunk": row.name, **pbx_filter})
         rows.append((*_with_pbx(cells, row.pbx if has_pbx else None), peak_cell))
@@ -152,26 +155,6 @@ async def trunks(query: ReportQuery) -> Report:
         chart=bar_chart(rows, "Calls", has_pbx=has_pbx),
         note=_(ASR_AND_ACD),
     )
-
-
-async def _load_trunk_peaks(
-    query: ReportQuery, trunk_rows: Sequence[PartyRow]
-) -> Mapping[tuple[str, str], ConcurrencyPeak]:
-    """Return the peaks by PBX and trunk; only PBXs that share a name of a trunk are read one by one."""
-    pbxs_by_trunk: dict[str, list[str]] = {}
-    for row in trunk_rows:
-        pbxs_by_trunk.setdefault(row.name, []).append(row.pbx)
-    shared = {pbx for pbxs in pbxs_by_trunk.values() if len(pbxs) > 1 for pbx in pbxs}
-    peaks = {
-        (pbxs_by_trunk[peak.trunk][0], peak.trunk): peak
-        for peak in await query.store.peaks(query.search_filter, "all", query.zone.key, by_trunk=True)
-        if peak.trunk in pbxs_by_trunk
-    }
-    for pbx in sorted(shared):
-        own_filter = msgspec.structs.replace(query.search_filter, pbx=pbx)
-        for peak in await query.store.peaks(own_filter, "all", query.zone.key, by_trunk=True):
-            peaks[pbx, peak.trunk] = peak
-    return peaks
 
 
 def _pbx_columns(*, has_pbx: bool) -> list[Column]:
