@@ -73,8 +73,7 @@ async def change_password(
     try:
         user = await _change_password(request, app_state, session, data)
     except TooManyTries as error:
-        response = await _render_account(request, app_state, reader_zone, error=str(error))
-        response.status_code = 429
+        response = await _render_account(request, app_state, reader_zone, error=str(error), status=429)
         response.headers["Retry-After"] = RETRY_SECONDS
         return response
     except (UsageError, NotAllowed) as error:
@@ -129,7 +128,7 @@ def _account_url(message: str) -> str:
 
 
 async def _render_account(
-    request: AnyRequest, app_state: AppState, zone: ReaderZone, *, message: str = "", error: str = ""
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, *, message: str = "", error: str = "", status: int = 200
 ) -> Response[str]:
     session = require_session(request.scope)
     user = await app_state.appdb.users.find(session.user_name) if session.user_name else None
@@ -147,4 +146,4 @@ async def _render_account(
         message=message,
         error=error,
     )
-    return await render_page(request, app_state, zone, view)
+    return await render_page(request, app_state, zone, view, status=status)
