@@ -181,6 +181,18 @@ async def test_kafka_topic_that_is_missing_fails_alone() -> None:
         cluster.stop()
 
 
+async def test_kafka_missing_topic_loses_no_result_of_others_within_a_short_time_out() -> None:
+    cluster = LimitedCluster("missing")
+    settings = {"kind": "kafka", "url": cluster.url, "allow_private": True, "fields": {"topic": "{sn}"}}
+    try:
+        batch = [notification(record(sn=sn)) for sn in ("S1", "missing")]
+        results = await send(settings | {"timeout_seconds": 1.0}, *batch)
+        assert results[0][0] == "accepted"
+        assert results[1] == ("rejected", "the cluster has no topic missing")
+    finally:
+        cluster.stop()
+
+
 async def test_kafka_brokers_that_the_cluster_names_are_guarded(server: KafkaKindServer) -> None:
     """The first broker has an allowed address, the others are on the loopback."""
     forwarder = PortForwarder(server.cluster.ports[0], host="127.0.0.2")

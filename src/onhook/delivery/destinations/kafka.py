@@ -48,6 +48,9 @@ REQUEST_BYTES_MAX = BATCH_BYTES_MAX
 TOPIC_SECONDS_MAX = 2.0
 """Wait for a topic that the cluster does not have: one that makes topics by itself has made it by then."""
 
+TOPIC_SHARE = 2 / 3
+"""Of the time that is left, for that wait: the rest is for the list of topics."""
+
 ANSWER_SECONDS_MAX = 1.0
 """Wait for a list of topics, which shows whether the cluster answers at all."""
 
@@ -88,7 +91,7 @@ class KafkaConnection:
     ) -> Sequence[MessageOutcome]:
         """Publish the messages of one topic: what fails there is no outcome of other topics."""
         try:
-            await self._require_topic(topic)
+            await self._require_topic(topic, until)
         except (KafkaError, Unavailable, *LIBRARY_ERRORS) as error:
             return [error] * len(messages)
         begun = [await self._begin(topic, message, until) for message in messages]
@@ -97,18 +100,19 @@ class KafkaConnection:
             await asyncio.wait(pending, timeout=until - asyncio.get_running_loop().time())
         return [_to_outcome(item) if isinstance(item, asyncio.Future) else item for item in begun]
 
-    async def _require_topic(self, topic: str) -> None:
+    async def _require_topic(self, topic: str, until: float) -> None:
         """Wait until the cluster has a topic, which some make by themselves. Raises `NameRefused` where it has not, and
-        `NotConfirmed` where it does not say.
+        `NotConfirmed` where it does not say; both before `until`, so that the results of other topics are not lost.
         """
+        seconds_left = until - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(TOPIC_SECONDS_MAX):
+            async with asyncio.timeout(min(TOPIC_SECONDS_MAX, TOPIC_SHARE * seconds_left)):
                 await self._producer.partitions_for(topic)
         except TopicAuthorizationFailedError as error:
             raise NameRefused(_("the user may not use the topic {topic}", topic=topic)) from error
         except TimeoutError as error:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                async with asyncio.timeout(min(ANSWER_SECONDS_MAX, (1 - TOPIC_SHARE) * seconds_left)):
                     if await self._producer.client.force_metadata_update():
                         raise NameRefused(_("the cluster has no topic {topic}", topic=topic)) from error
             raise NotConfirmed from error
