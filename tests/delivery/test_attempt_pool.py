@@ -11,8 +11,8 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import NewAttempt
 from onhook.cdr.record import Record
-from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.attempt_pool import LEFT_OUT_SECONDS, AttemptPool, AttemptSender
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits, not_attempted
 from onhook.delivery.endpoint_health import DOWN_AFTER_FAILURES, EndpointHealth, EndpointState
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
@@ -21,6 +21,7 @@ from onhook.delivery.rate_limit import RateLimit
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import Clock, SystemClock
 from tests.delivery.factories import NOW, SECOND, delivery_result, pending_notification
+from tests.waiting import wait_until
 
 ATTEMPTS_MAX = 3
 LIMITS = SendLimits(attempts_max=ATTEMPTS_MAX)
@@ -110,7 +111,8 @@ class PoolHarness:
         return list(self.client.attempts)
 
     def _on_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
-        self.endpoint.record_result(result, attempt.attempted_at)
+        if not result.is_left_out:
+            self.endpoint.record_result(result, attempt.attempted_at)
         self.results.append((notification.notification_id, result.outcome))
 
     def _on_wake(self) -> None:
@@ -161,6 +163,20 @@ async def test_attempt_pool_last_attempt_ended_is_idle(harness: PoolHarness) -> 
     await harness.client.end("e1", delivery_result("accepted"))
     assert (harness.pool.is_idle, harness.metrics.attempts["accepted"]) == (True, 1)
     harness.pool.raise_error()
+
+
+async def test_attempt_pool_batch_that_left_some_out_is_followed_by_a_wait(harness: PoolHarness) -> None:
+    """What was left out is no attempt, and counts in no metric."""
+    await harness.start(ATTEMPTS_MAX + 1)
+    await harness.client.end("e1", not_attempted("the others follow"))
+    assert list(harness.client.attempts) == ["e2", "e3"]
+    assert 0 < harness.pool.seconds_until_allowed() <= LEFT_OUT_SECONDS
+    assert sum(harness.metrics.attempts.values()) == 0
+    await wait_until(lambda: harness.pool.seconds_until_allowed() == 0)
+    harness.pool.start_attempts()
+    await run_tasks()
+    assert list(harness.client.attempts) == ["e2", "e3", "e4"]
+    await harness.pool.close(0)
 
 
 async def test_attempt_pool_endpoint_that_is_down_gets_one_attempt(harness: PoolHarness) -> None:

@@ -17,7 +17,7 @@ from onhook.delivery.destinations.contract import Outcome, not_attempted
 from onhook.delivery.endpoint_health import DOWN_AFTER_FAILURES, EndpointHealth, EndpointState
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
-from onhook.delivery.retry_policy import DAYS_DELAYS_SECONDS, THROTTLES_MAX
+from onhook.delivery.retry_policy import DAYS_DELAYS_SECONDS, THROTTLE_SECONDS_MIN, THROTTLES_MAX
 from onhook.delivery.retry_queue import RetryQueue
 from tests.delivery.factories import (
     ALICE_CALL,
@@ -50,7 +50,7 @@ class RulesHarness:
         self.endpoint = EndpointState(EndpointHealth())
         self.queues = NotificationQueues(PerCallQueue(()), retries)
         self.window = AckWindow(0)
-        self.commits = CommitPlanner(destination(), self.endpoint.health)
+        self.commits = CommitPlanner(destination(), self.endpoint.health, is_logged=True)
         self.rules = DeliveryRules(
             destination(),
             endpoint=self.endpoint,
@@ -142,15 +142,26 @@ def test_delivery_rules_notification_throttled_too_often_is_stored(harness: Rule
 
 
 def test_delivery_rules_notification_that_a_batch_left_out_counts_against_nothing(harness: RulesHarness) -> None:
-    """However many there are, and however often: the endpoint has answered."""
+    """However many there are, and however often: the endpoint has answered, and other notifications do not wait."""
     harness.enqueue(1)
     for _ in range(2 * max(THROTTLES_MAX, DOWN_AFTER_FAILURES)):
         notification = harness.queues.calls.pop()
         assert notification is not None
         assert notification.throttle_count == 0
         harness.rules.handle_result(notification, not_attempted("the others follow"), new_attempt())
-    assert harness.endpoint.health.failures == 0
-    assert not harness.build_commit().new_deliveries
+    assert harness.endpoint.health == EndpointHealth()
+    commit = harness.build_commit()
+    assert (commit.new_deliveries, commit.attempts_failed, commit.logged_attempts) == ([], 0, [])
+
+
+def test_delivery_rules_delivery_that_a_batch_left_out_is_postponed_without_an_attempt(harness: RulesHarness) -> None:
+    delivery = pending_notification(1, delivery_id=17, attempts=3)
+    harness.rules.handle_result(delivery, not_attempted("the others follow"), new_attempt())
+    commit = harness.build_commit()
+    (update,) = commit.updates
+    assert (update.state, update.attempts, update.throttle_count, update.attempt) == ("retrying", 3, 0, None)
+    assert update.due_at == NOW + round(THROTTLE_SECONDS_MIN * SECOND)
+    assert (commit.attempts_failed, commit.logged_attempts) == (0, [])
 
 
 def test_delivery_rules_throttled_delivery_is_retried_when_the_application_asked(harness: RulesHarness) -> None:

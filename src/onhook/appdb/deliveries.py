@@ -382,7 +382,9 @@ class Deliveries:
                 for update in updates
             ],
         )
-        await self._add_attempts([(update.delivery_id, update.attempt) for update in updates])
+        await self._add_attempts(
+            [(update.delivery_id, update.attempt) for update in updates if update.attempt is not None]
+        )
 
     async def _add_attempts(self, attempts: Sequence[tuple[int, NewAttempt]]) -> None:
         """Add attempts to the rows with these numbers, as far as they still exist, and delete their oldest ones."""

@@ -113,7 +113,7 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """The new state of a row that was tried again.
+    """The new state of a row that was tried again, or was to be: without an `attempt`.
 
     `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
     retried it meanwhile. `throttle_count` is how often in a row the endpoint requested a delay.
@@ -125,7 +125,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int
     attempts: int
     attempts_before: int
-    attempt: NewAttempt
+    attempt: NewAttempt | None
     throttle_count: int = 0
 
 

@@ -26,6 +26,9 @@ from onhook.lib.clock import Clock
 UNCOMMITTED_BATCHES_MAX = 2
 """One that is sent while the results of the one before are committed: receivers of batches recognise repeats."""
 
+LEFT_OUT_SECONDS = 0.2
+"""Wait after a batch of which some were left out, so that what is refused is not sent in a tight loop."""
+
 _SECOND = 1_000_000
 
 ResultCallback = Callable[[PendingNotification, DeliveryResult, NewAttempt], None]
@@ -54,7 +57,8 @@ class AttemptSender(msgspec.Struct, frozen=True, kw_only=True):
         duration_seconds = time() - started_at
         self._keep_external_ids(batch, results)
         for result in results:
-            self.metrics.record_attempt(result.outcome, duration_seconds)
+            if not result.is_left_out:
+                self.metrics.record_attempt(result.outcome, duration_seconds)
         self._record_lags(batch, results)
         return [(result, _new_attempt(result, attempted_at, duration_seconds)) for result in results]
 
@@ -101,6 +105,7 @@ class AttemptPool:
         self._wake = wake
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
         self._in_progress_count = 0
+        self._left_out_until = 0.0
         self._has_result = False
         self._is_closing = False
         self._error: BaseException | None = None
@@ -165,7 +170,10 @@ class AttemptPool:
         return batch
 
     def _seconds_until_batch(self) -> float:
-        """Return how long the next batch waits for more notifications."""
+        """Return how long the next batch waits: after one that left some out, or for more notifications."""
+        left_out_seconds = self._left_out_until - asyncio.get_running_loop().time()
+        if left_out_seconds > 0:
+            return left_out_seconds
         oldest_pending_since = self._queues.calls.oldest_pending_since
         if not self._limits.batch_age_seconds or oldest_pending_since is None or self._endpoint.health.is_down:
             return 0.0
@@ -201,6 +209,8 @@ class AttemptPool:
             results = await self._sender.send(batch)
             self._has_result = True
             self._in_progress_count -= len(batch)
+            if any(result.is_left_out for result, _attempt in results):
+                self._left_out_until = asyncio.get_running_loop().time() + LEFT_OUT_SECONDS
             for notification, (result, attempt) in zip(batch, results, strict=True):
                 self._on_result(notification, result, attempt)
             batch = self._next_batch(finishing_count=1)

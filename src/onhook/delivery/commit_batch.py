@@ -112,9 +112,9 @@ class CommitBatch:
         else:
             self._add_update(notification.delivery_id, notification, state, due_at, attempt)
 
-    def add_postponed(self, notification: PendingNotification, due_at: int, attempt: NewAttempt) -> None:
-        """Add a stored delivery that the endpoint asked to send later."""
-        self._attempts_failed += 1
+    def add_postponed(self, notification: PendingNotification, due_at: int, attempt: NewAttempt | None) -> None:
+        """Add a stored delivery that the endpoint asked to send later, or that was not sent: without an attempt."""
+        self._attempts_failed += attempt is not None
         assert notification.delivery_id is not None, "only a stored delivery is postponed"
         self._add_update(notification.delivery_id, notification, "retrying", due_at, attempt, is_counted=False)
 
@@ -165,7 +165,7 @@ class CommitBatch:
         notification: PendingNotification,
         state: DeliveryState,
         due_at: int,
-        attempt: NewAttempt,
+        attempt: NewAttempt | None,
         *,
         is_counted: bool = True,
     ) -> None:

@@ -60,6 +60,9 @@ class DeliveryRules:
     def handle_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
         """Decide what the result of an attempt means for the notification and the endpoint."""
         now_us = self._clock.microseconds()
+        if result.is_left_out:
+            self._requeue(notification, None, now_us)
+            return
         self._commits.batch.log_attempt(notification, result, attempt)
         if self._endpoint.record_result(result, now_us):
             self._commits.batch.retry_all_now()
@@ -90,14 +93,27 @@ class DeliveryRules:
     def _postpone(
         self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
     ) -> None:
-        """Requeue the notification at the front; a stored delivery is retried when the endpoint asked for it."""
-        throttle_count = notification.throttle_count + (result.outcome == "throttled" and not result.is_shared)
-        notification = msgspec.structs.replace(notification, throttle_count=throttle_count)
+        """Requeue a notification whose attempt does not count against it."""
+        throttle_count = notification.throttle_count + (result.outcome == "throttled")
         if notification.delivery_id is None:
             self._commits.batch.count_failed_attempt()
+        throttled = msgspec.structs.replace(notification, throttle_count=throttle_count)
+        self._requeue(throttled, attempt, now_us, result.retry_after_seconds or 0)
+
+    def _requeue(
+        self,
+        notification: PendingNotification,
+        attempt: NewAttempt | None,
+        now_us: int,
+        retry_after_seconds: float = 0,
+    ) -> None:
+        """Requeue the notification at the front; a stored delivery is retried when the endpoint asked for it. There is
+        no attempt where the batch left it out.
+        """
+        if notification.delivery_id is None:
             self._queues.calls.requeue(notification)
         else:
-            due_at = now_us + round(clamp_retry_after(result.retry_after_seconds or 0) * _SECOND)
+            due_at = now_us + round(clamp_retry_after(retry_after_seconds) * _SECOND)
             self._commits.batch.add_postponed(notification, due_at, attempt)
 
     def _handle_failed(self, notification: PendingNotification, attempt: NewAttempt, now_us: int) -> None:

@@ -144,7 +144,7 @@ async def test_email_digests_that_are_all_refused_end_with_the_session(server: M
     outcomes = [result.outcome for result in results]
     assert (server.refusal_count, set(outcomes)) == (SESSION_MAILS, {"rejected", "throttled"})
     assert outcomes.index("throttled") == outcomes.count("rejected")
-    assert all(result.is_shared for result in results if result.outcome == "throttled")
+    assert all(result.is_left_out for result in results if result.outcome == "throttled")
 
 
 async def test_email_templates_of_a_batch_leave_the_event_loop_to_others(

@@ -76,7 +76,8 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     `detail` describes it in words. `status` is None without a response. `body` is the beginning of the response, for
     display. `retry_after_seconds` is the wait that the other side asked for, or None. `redirect_host` is the host that
     the response redirects to, or empty. A result that `is_shared` is that of a whole batch: it says nothing about one
-    notification, and counts against none. `external_id` is what the other side calls the call, as far as it says.
+    notification, and counts against none. One that `is_left_out` is no result of an attempt: the notification was not
+    sent, which is neither logged nor counted. `external_id` is what the other side calls the call, as far as it says.
     `exchange` is what the log shows of an HTTP request.
     """
 
@@ -87,13 +88,14 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
     redirect_host: str = ""
     is_shared: bool = False
+    is_left_out: bool = False
     external_id: str = ""
     exchange: HttpExchange | None = None
 
 
 def not_attempted(detail: str) -> DeliveryResult:
     """Return the result of a notification that the batch left out: it is sent soon, and counts against nothing."""
-    return DeliveryResult(outcome="throttled", detail=detail, retry_after_seconds=0.0, is_shared=True)
+    return DeliveryResult(outcome="throttled", detail=detail, is_left_out=True)
 
 
 class DestinationClient(Protocol):
