@@ -63,18 +63,9 @@ LIST_ITEMS_MAX: Final = 50
 
 FILE_PREFIX: Final = "cdr"
 
-RECORD_FILTERS: Final = ("start_time", "end_time", "status", "pin_code", "from", "did")
-CALL_FILTERS: Final = ("time_begin", "time_end", "last_status", "queue_list")
-"""Filters that only v1.0, and only v2.0, has. The routes of one version reject those of the other one, as all filters
-that would be ignored otherwise: a client would take all calls for those that match.
-"""
-
-_FILTERS_WITHOUT_DATA: Final = (
-    *("routing_duration", "call_duration", "handling_duration", "segments", "disconnected_by", "call_type"),
-    *("extension_group", "disposition_code_list", "call_note_remark", "trunk", "extension_list", "disposition"),
-)
-UNSUPPORTED_IN_V1: Final = (*_FILTERS_WITHOUT_DATA, *CALL_FILTERS)
-UNSUPPORTED_IN_V2: Final = (*_FILTERS_WITHOUT_DATA, *RECORD_FILTERS)
+_LEG_FILTERS: Final = ("start_time", "end_time", "status", "pin_code", "did", "call_from", "call_to")
+_CALL_FILTERS: Final = ("time_begin", "time_end", "last_status", "queue_list", "call_from", "call_to")
+"""What the searches of v1.0 and v2.0 read."""
 
 _FUZZY_CHOICES: Final = {"0": "", "1": "fuzzy", "false": "", "true": "fuzzy"}
 
@@ -84,7 +75,7 @@ ListingT = TypeVar("ListingT", bound=Listing)
 async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
     """Handle `cdr/list` of v1.0: return all rows, sorted as requested."""
     partition = request.choice("from", {"new": "new", "legacy": "legacy"}, "new")
-    request.reject_unsupported(*UNSUPPORTED_IN_V1)
+    request.reject_filters_except("from", "pin_code")
     offset, limit = request.page()
     listing = RecordListing(
         sns=request.owner.pbxs,
@@ -110,7 +101,7 @@ async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
 
 def parse_record_search(request: ApiRequest) -> RecordListing | None:
     """Return the listing of a `cdr/search`, or None when nothing can match. Raises `ApiRequestError`."""
-    request.reject_unsupported(*UNSUPPORTED_IN_V1)
+    request.reject_filters_except(*_LEG_FILTERS)
     window = request.window("start_time", "end_time")
     offset, limit = request.page()
     listing = RecordListing(
@@ -143,7 +134,7 @@ def _prepare_download(state: ApiState, request: ApiRequest, content: bytes) -> A
 
 async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
     """Handle `cdr/list` of v2.0: return one row per call."""
-    request.reject_unsupported(*UNSUPPORTED_IN_V2)
+    request.reject_filters_except("queue_list")
     listing = await _with_queues(state, request, _call_listing(request, RecordFilter()))
     return await encode_call_rows(state, request, await state.calls.list_calls(listing))
 
@@ -163,7 +154,7 @@ async def download_calls(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 async def _find_calls(state: ApiState, request: ApiRequest) -> CallListResult:
     """Return the calls that a search in v2.0 matches. Raises `ApiRequestError` for a filter that would be ignored."""
-    request.reject_unsupported(*UNSUPPORTED_IN_V2)
+    request.reject_filters_except(*_CALL_FILTERS)
     record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
     call_listing = await _with_queues(state, request, _call_listing(request, record_filter))
     listing = restrict_to_window(_with_parties(call_listing, request), request.window("time_begin", "time_end"))

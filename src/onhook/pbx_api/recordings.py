@@ -7,7 +7,7 @@ from typing import Final
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_recording_row
-from onhook.pbx_api.cdr import UNSUPPORTED_IN_V1, encode, restrict_to_window
+from onhook.pbx_api.cdr import encode, restrict_to_window
 from onhook.pbx_api.codes import (
     DATA_NOT_FOUND,
     SUCCESS,
@@ -33,13 +33,14 @@ AUDIO_SUFFIXES: Final = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".flac", ".gsm
 
 async def list_recordings(state: ApiState, request: ApiRequest) -> bytes:
     """Return all recordings with a known name."""
-    return await _encode_recordings(request, await state.calls.list_records(_listing(request, RecordFilter())))
+    return await _encode_recordings(request, await state.calls.list_records(_listing(request, RecordFilter(), ())))
 
 
 async def search_recordings(state: ApiState, request: ApiRequest) -> bytes:
     """Return the recordings that match; `ids` are separated by commas."""
     record_filter = RecordFilter(call_from=request.text("caller"), call_to=request.text("callee"))
-    listing = restrict_to_window(_listing(request, record_filter), request.window("start_time", "end_time"))
+    recordings = _listing(request, record_filter, ("caller", "callee", "start_time", "end_time"))
+    listing = restrict_to_window(recordings, request.window("start_time", "end_time"))
     return await _encode_recordings(
         request, RecordListResult(0, []) if listing is None else await state.calls.list_records(listing)
     )
@@ -82,9 +83,9 @@ async def _find_record(state: ApiState, request: ApiRequest) -> Record | None:
     return records[0] if records else None
 
 
-def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
-    """Return the listing of a request. Raises `ApiRequestError` for a filter of calls, which would be ignored."""
-    request.reject_unsupported(*UNSUPPORTED_IN_V1, "call_from", "call_to")
+def _listing(request: ApiRequest, record_filter: RecordFilter, read_names: tuple[str, ...]) -> RecordListing:
+    """Return the listing of a request whose filters are `ids` and those that were read. Raises `ApiRequestError`."""
+    request.reject_filters_except("ids", *read_names)
     offset, limit = request.page()
     return RecordListing(
         filter=record_filter,

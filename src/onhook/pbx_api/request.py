@@ -17,6 +17,23 @@ PAGE_DIGITS_MAX = 9
 TEXT_CHARACTERS_MAX = 200
 """Characters of a parameter; no number, name or id is longer."""
 
+FILTERS = (
+    # Of rows, in v1.0
+    *("start_time", "end_time", "status", "pin_code", "from", "did"),
+    # Of calls, in v2.0
+    *("time_begin", "time_end", "last_status", "queue_list"),
+    # Of both
+    *("call_from", "call_to"),
+    # Of recordings
+    *("caller", "callee", "ids"),
+    # Of reports
+    *("ext_id_list", "queue_id_list", "miss_call_type"),
+    # Of what calls do not have here
+    *("routing_duration", "call_duration", "handling_duration", "segments", "disconnected_by", "call_type"),
+    *("extension_group", "disposition_code_list", "call_note_remark", "trunk", "extension_list", "disposition"),
+)
+"""Names of all filters of calls, recordings and reports. A name that is none may have another meaning in some route."""
+
 SECONDS_DIGITS_MAX = 11
 """Digits of Unix seconds: enough for the next 3,000 years."""
 
@@ -92,10 +109,12 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the order is descending. Raises `ApiRequestError`."""
         return self.choice("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
 
-    def reject_unsupported(self, *names: str) -> None:
-        """Reject filters that would be ignored. Raises `ApiRequestError`."""
-        for name in names:
-            if self.text(name) is not None:
+    def reject_filters_except(self, *read_names: str) -> None:
+        """Reject filters of any route that a handler does not read: all rows would look like those that match.
+        Raises `ApiRequestError`.
+        """
+        for name in FILTERS:
+            if name not in read_names and self.text(name) is not None:
                 raise parameter_error(name, "is not supported: leave it out")
 
     def json_body(self) -> Mapping[str, object]:
