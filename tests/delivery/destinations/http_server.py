@@ -1,5 +1,6 @@
 """A local server with the documented HTTP interface of a service, which can be stopped and started again."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +31,7 @@ class HttpServer(ABC):
         self.accepted: list[ReceivedRequest] = []
         self.reply: tuple[int, bytes] | None = None
         self.is_refusing = False
+        self.delay_seconds = 0.0
         self._runner: web.AppRunner | None = None
 
     @property
@@ -63,6 +65,7 @@ class HttpServer(ABC):
     async def _receive(self, request: web.Request) -> web.Response:
         received = ReceivedRequest(request.method, request.raw_path, dict(request.headers), await request.read())
         self.requests.append(received)
+        await asyncio.sleep(self.delay_seconds)
         status, body = self.answer(received) if self.reply is None else self.reply
         response = web.Response(status=status, body=body)
         response.enable_compression()  # as many proxies do, for clients that accept it

@@ -14,6 +14,7 @@ from onhook.delivery.destinations import odoo
 from onhook.delivery.destinations.contract import CallReplacement, DeliveryResult, Notification
 from onhook.delivery.destinations.odoo_note import format_note, format_title
 from onhook.delivery.record_transform import RecordTransform
+from onhook.lib.errors import Unavailable
 from tests.delivery.destinations.contract import DEAD_DESTINATION_TEST, REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.deletion_contract import DeletionContract
 from tests.delivery.destinations.http_server import HttpServer, ReceivedRequest
@@ -200,6 +201,36 @@ async def test_odoo_activities_of_a_call_follow_deletions(server: OdooServer, no
         format_note(source, CONSOLE_URL) for source in (erased, sources[2])
     ]
     assert [contact["id"] for contact in server.records("res.partner")] == [9]
+
+
+async def test_odoo_activities_of_an_earlier_setting_follow_deletions(server: OdooServer) -> None:
+    server.models["res.partner"] = [{"id": 9, "phone": "+49 30 901820"}]
+    source = inbound()
+    await send(settings_of(server, activity="all"), source)
+    assert len(server.records("mail.activity")) == 1
+    client: Any = open_client(settings_of(server, activity="none"), KEY)
+    await client.rewrite_calls([CallReplacement(source.sn, source.call_id, [])])
+    await client.close()
+    assert (server.records("mail.activity"), server.records("mail.message")) == ([], [])
+
+
+async def test_odoo_deletion_has_the_time_out_for_each_request(server: OdooServer) -> None:
+    """A call has several requests, which together may take longer."""
+    server.models["res.partner"] = [{"id": 9, "phone": "+49 30 901820"}]
+    source = inbound()
+    await send(settings_of(server), source)
+    client: Any = open_client(settings_of(server) | {"timeout_seconds": 1.0}, KEY)
+    replacements = [CallReplacement(source.sn, source.call_id, [])]
+    server.requests.clear()
+    try:
+        server.delay_seconds = 0.6
+        await client.rewrite_calls(replacements)
+        assert (server.records("mail.message"), len(server.requests)) == ([], 4)
+        server.delay_seconds = 1.5
+        with pytest.raises(Unavailable, match="no response within 1 seconds"):
+            await client.rewrite_calls(replacements)
+    finally:
+        await client.close()
 
 
 async def test_odoo_follows_deletions_from_the_number_in_the_application_database(

@@ -86,14 +86,12 @@ class OdooClient:
         await self._api.close()
 
     async def rewrite_calls(self, replacements: Sequence[CallReplacement]) -> None:
-        """See `contract.CallRewriter`; each request has the time-out of the destination."""
+        """See `contract.CallRewriter`; each request has the time-out of the destination, which the transport keeps: a
+        call may have many notes.
+        """
         try:
             for call in replacements:
-                async with asyncio.timeout(self._spec.timeout_seconds):
-                    await self._rewrite_call(call)
-        except TimeoutError:
-            detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
-            raise Unavailable(detail) from None
+                await self._rewrite_call(call)
         except (OSError, OdooRejected) as error:
             raise Unavailable(" ".join(str(error).split())[:DETAIL_CHARACTERS_MAX]) from error
 
@@ -121,9 +119,11 @@ class OdooClient:
                 await self._api.call("mail.message", "write", [note.id], vals=values)
 
     async def _rewrite_activities(self, note: OdooRecord, record: Record | None) -> None:
-        """Change the activities with the title of a note, or remove them where nothing is left of its call."""
+        """Change the activities with the title of a note, or remove them where nothing is left of its call; also where
+        none is planned now: there may be those of an earlier setting.
+        """
         title = read_title(str(note.body or ""))
-        if self._fields.activity == "none" or not title:
+        if not title:
             return
         domain = [["res_model", "=", note.model], ["res_id", "=", note.res_id], ["summary", "=", title]]
         activity_ids = [activity.id for activity in await self._api.search("mail.activity", domain, limit=NOTES_MAX)]
