@@ -10,6 +10,7 @@ from onhook.delivery.destinations.broker_client import (
     MessageOutcome,
     NameRefused,
     NotConfirmed,
+    QueueFull,
     rejected,
 )
 from onhook.delivery.destinations.broker_message import BrokerMessage
@@ -71,6 +72,8 @@ async def send(subject: str, count: int, *script: Sequence[MessageOutcome] | Exc
         ("calls.{sn}", [NameRefused("no stream"), NameRefused("no stream")], ["rejected", "rejected"]),
         ("calls", [NameRefused("no stream"), NameRefused("no stream")], ["unreachable", "unreachable"]),
         ("calls.{type}", [NameRefused("no stream")], ["unreachable"]),
+        ("calls.{sn}", [QueueFull("full"), QueueFull("full")], ["rejected", "rejected"]),
+        ("calls", [QueueFull("full"), ACCEPTED], ["unreachable", "accepted"]),
         ("calls", [NameRefused("no queue"), ACCEPTED], ["rejected", "accepted"]),
         ("calls.{sn}", [NotConfirmed(), ACCEPTED], ["rejected", "accepted"]),
         ("calls", [NotConfirmed(), ACCEPTED], ["unreachable", "accepted"]),

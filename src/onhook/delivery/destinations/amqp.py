@@ -21,12 +21,12 @@ from onhook.delivery.destinations.broker_client import (
     MessageOutcome,
     NameRefused,
     NotConfirmed,
+    QueueFull,
 )
 from onhook.delivery.destinations.broker_message import (
     CONTENT_TYPE,
     BrokerMessage,
     fill_name,
-    has_names_by_call,
     name_pattern,
 )
 from onhook.delivery.destinations.contract import LIBRARY_ERRORS, DeliveryResult
@@ -81,8 +81,7 @@ class AmqpConnection:
         except PublishError as error:
             return NameRefused(_("no queue takes the message: {reason}", reason=error.args[0]))
         except DeliveryError:
-            reason = _("the broker does not confirm the message: a queue is full, or has failed")
-            return NameRefused(reason) if has_names_by_call(self._pattern) else Unavailable(reason)
+            return QueueFull(_("the broker does not confirm the message: a queue is full, or has failed"))
         except asyncio.CancelledError:
             if not self._channel.is_closed:
                 raise

@@ -53,6 +53,10 @@ class NameRefused(Unavailable):
     """What a broker says to one message because of its name: no queue or stream has it, or the user may not use it."""
 
 
+class QueueFull(Unavailable):
+    """What a broker says where a queue or stream takes no message now: it is full, or has failed."""
+
+
 class NotConfirmed(Unavailable):
     """A message that the broker has not confirmed in time."""
 
@@ -65,8 +69,8 @@ class BrokerConnection(Protocol):
 
     async def publish(self, messages: Sequence[BrokerMessage], until: float) -> Sequence[MessageOutcome]:
         """Publish messages, and wait until each is confirmed, or until a time of the event loop; return a result for
-        each, in order: an exception where the broker does not take it, `NameRefused` and `NotConfirmed` where that may
-        be true of this one alone. Raises the errors of the driver.
+        each, in order: an exception where the broker does not take it, `NameRefused`, `QueueFull` and `NotConfirmed`
+        where that may be true of this one alone. Raises the errors of the driver.
         """
         ...
 
@@ -129,7 +133,8 @@ class BrokerBase:
         password in it.
 
         A name that is refused is that of the message where the broker takes others, or where each PBX or call has a
-        name of its own: the message is rejected, and others go on. Where all have one name, all wait.
+        name of its own: the message is rejected, and others go on. Where all have one name, all wait. A queue that is
+        full is that of the message only where names are of their own: with one name it may take others by chance.
         """
         is_answered = any(isinstance(item, DeliveryResult) and item.outcome == "accepted" for item in outcomes)
         has_names_of_their_own = has_names_by_call(self._pattern)
@@ -139,6 +144,7 @@ class BrokerBase:
             else self._describe(
                 outcome,
                 is_rejected=(isinstance(outcome, NameRefused) and (is_answered or has_names_of_their_own))
+                or (isinstance(outcome, QueueFull) and has_names_of_their_own)
                 or (isinstance(outcome, NotConfirmed) and is_answered and has_names_of_their_own),
                 is_shared=len(outcomes) > 1,
             )
@@ -179,7 +185,7 @@ class BrokerClient(BrokerBase):
             outcomes = [self._describe_timeout(self._thread)] * len(messages)
         except Unavailable as error:
             outcomes = [error] * len(messages)
-        if not all(isinstance(outcome, DeliveryResult | NameRefused) for outcome in outcomes):
+        if not all(isinstance(outcome, DeliveryResult | NameRefused | QueueFull) for outcome in outcomes):
             await self._disconnect()
         return self._to_results(outcomes)
 

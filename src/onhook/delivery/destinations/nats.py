@@ -22,19 +22,18 @@ from onhook.delivery.destinations.broker_client import (
     MessageOutcome,
     NameRefused,
     NotConfirmed,
+    QueueFull,
     rejected,
 )
 from onhook.delivery.destinations.broker_message import (
     CONTENT_TYPE,
     BrokerMessage,
     fill_name,
-    has_names_by_call,
     name_pattern,
 )
 from onhook.delivery.destinations.contract import DeliveryResult
 from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.ssrf_guard import create_ssrf_guard
-from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
 PORT_DEFAULT = 4222
@@ -105,8 +104,7 @@ class NatsConnection:
         if isinstance(error, nats.js.errors.APIError) and error.err_code == _TOO_LARGE_CODE:
             return rejected(error.description or str(error))
         if isinstance(error, nats.js.errors.APIError) and error.err_code in _STREAM_CODES:
-            reason = error.description or str(error)
-            return NameRefused(reason) if has_names_by_call(self._pattern) else Unavailable(reason)
+            return QueueFull(error.description or str(error))
         if isinstance(error, nats.js.errors.NoStreamResponseError):
             return NameRefused(_("no stream of the server has this subject"))
         if isinstance(error, Exception):
