@@ -78,7 +78,7 @@ def run_server(
         ("amqp", b"\x01\x00\x00\xf0\x00\x00\x00", {}),
         ("redis", b"$400000000\r\n", {}),
         ("kafka", b"\x7f\xff\xff\xff", {}),
-        ("nats", b"INFO {", {}),
+        ("nats", b'INFO {"max_payload": 1048576, "headers": true}\r\nPONG\r\nMSG x 1 400000000\r\n', {}),
         ("mqtt", b"\x30\xff\xff\xff\x7f", {}),
         ("postgresql", b"E\x7f\xff\xff\xff", {"tls": "off"}),
         ("mysql", b"\xff\xff\xff\x00", {"tls": "off"}),
