@@ -199,13 +199,13 @@ def list_problems(texts: dict[Text, list[str]], directory: Path, *, is_complete_
     paths = sorted(directory.glob("*.po"))
     for path in paths:
         catalogue = read_catalogue(path)
-        if format_catalogue(update_catalogue(catalogue, texts)) != path.read_text("utf-8"):
+        updated = update_catalogue(catalogue, texts)
+        if format_catalogue(updated) != path.read_text("utf-8"):
             yield f"{path.name}: its texts are not those of the sources: run `make fix`"
         for message in catalogue:
             if message.id:
                 yield from (f"{path.name}: {_key(message.id)!r} {mistake}" for mistake in find_mistakes(message))
-        share = translated_share(update_catalogue(catalogue, texts))
-        if is_complete_needed and path.stem in LANGUAGES and share < COMPLETE_SHARE:
+        if is_complete_needed and path.stem in LANGUAGES and (share := translated_share(updated)) < COMPLETE_SHARE:
             yield f"{path.name}: {share:.1%} of the texts are translated: `--missing {path.stem}` prints the others"
     formats_file = directory / FORMATS_FILE.name
     if formats_file.read_text("utf-8") != format_formats(path.stem for path in paths):
