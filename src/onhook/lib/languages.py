@@ -158,9 +158,9 @@ def parse_catalogue(text: str) -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=16)
 def load_catalogue(code: str) -> FileCatalogue:
-    """Return the catalogue of a language, read at the first use: 20 milliseconds. An English text has no entry."""
+    """Return the catalogue of a language other than English, read at the first use: 20 milliseconds."""
     directory = Path(__file__).parent / "catalogues"
-    text = "" if code == ENGLISH else (directory / f"{code}.po").read_text("utf-8")
+    text = (directory / f"{code}.po").read_text("utf-8")
     formats = json.loads((directory / "formats.json").read_bytes()).get(code, {})
     return FileCatalogue(LANGUAGES[code], parse_catalogue(text), Formats(**formats))
 
