@@ -11,6 +11,7 @@ from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.deletion_follower import ENTRIES_AT_ONCE, DeletionFollower
 from onhook.delivery.destinations.contract import CallReplacement
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import RecordReader
 from onhook.ledger.control_entries import list_facts
 from onhook.lib.errors import Unavailable
@@ -47,6 +48,7 @@ async def create_follower(
     return DeletionFollower(
         destination,
         replacer=keeper,
+        preparation=RecordPreparation(destination, harness.appdb),
         format_payload=msgspec.json.encode,
         appdb=harness.appdb,
         record_reader=RecordReader(harness.store, harness.position_notifier),

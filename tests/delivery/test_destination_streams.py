@@ -14,6 +14,7 @@ from onhook.delivery.destination_streams import DestinationStreams
 from onhook.delivery.endpoint_health import EndpointHealth, EndpointState
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import SystemClock
@@ -53,6 +54,7 @@ class StreamsHarness:
         )
         return DestinationStreams(
             self.destination,
+            preparation=RecordPreparation(self.destination, self.harness.appdb),
             appdb=self.harness.appdb,
             record_reader=RecordReader(self.harness.store, self.harness.position_notifier),
             clock=SystemClock(),

@@ -62,6 +62,7 @@ class DeletionFollower:
         destination: Destination,
         *,
         replacer: CallReplacer,
+        preparation: RecordPreparation,
         format_payload: Callable[[Record], bytes],
         appdb: AppDb,
         record_reader: RecordReader,
@@ -71,7 +72,7 @@ class DeletionFollower:
         self._destination = destination
         self._replacer = replacer
         self._format_payload = format_payload
-        self._preparation = RecordPreparation(destination, appdb)
+        self._preparation = preparation
         self._appdb = appdb
         self._record_reader = record_reader
         self._read_control_entries = read_control_entries
@@ -198,8 +199,10 @@ class DeletionFollower:
         return await self._preparation.prepare(masked, masking)
 
 
-class _NotedReplacer:
-    """Has a client replace calls, and notes how far entries are applied in the application database."""
+class _RewriterAdapter:
+    """Replaces calls by a client that has no place for a position: it is what the follower has reported to the
+    application database.
+    """
 
     def __init__(self, client: CallRewriter, destination: Destination, appdb: AppDb) -> None:
         self._client = client
@@ -214,15 +217,13 @@ class _NotedReplacer:
     async def replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
         if replacements:
             await self._client.rewrite_calls(replacements)
-        if position is not None:
-            await self._positions.report_follower(self._destination.destination_id, position)
 
 
 def find_replacer(client: DestinationClient, destination: Destination, appdb: AppDb) -> CallReplacer | None:
     """Return what replaces calls at a destination; None where the other side keeps none that could be replaced."""
     if isinstance(client, CallReplacer):
         return client
-    return _NotedReplacer(client, destination, appdb) if isinstance(client, CallRewriter) else None
+    return _RewriterAdapter(client, destination, appdb) if isinstance(client, CallRewriter) else None
 
 
 def _loop_time() -> float:

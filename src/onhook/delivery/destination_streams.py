@@ -47,6 +47,7 @@ class DestinationStreams:
         self,
         destination: Destination,
         *,
+        preparation: RecordPreparation,
         appdb: AppDb,
         record_reader: RecordReader,
         clock: Clock,
@@ -60,7 +61,7 @@ class DestinationStreams:
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
         self._destination = destination
-        self._preparation = RecordPreparation(destination, appdb)
+        self._preparation = preparation
         self._appdb = appdb
         self._record_reader = record_reader
         self._clock = clock

@@ -38,6 +38,7 @@ from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
 from onhook.delivery.rate_limit import RateLimit
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import PositionSource, RecordReader
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import Clock
@@ -95,8 +96,10 @@ class DestinationWorker:
             clock=deps.clock,
             jitter=deps.jitter,
         )
+        preparation = RecordPreparation(destination, deps.appdb)
         self._streams = DestinationStreams(
             destination,
+            preparation=preparation,
             appdb=deps.appdb,
             record_reader=deps.record_reader,
             clock=deps.clock,
@@ -121,7 +124,7 @@ class DestinationWorker:
             rate_limit=RateLimit(destination.rate_limit),
             is_all_read=lambda: self._streams.is_at_end,
         )
-        self._deletions = _create_deletion_follower(destination, client, deps)
+        self._deletions = _create_deletion_follower(destination, client, deps, preparation)
         self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
     async def run(self, on_served: Callable[[], None] = lambda: None) -> None:
@@ -269,7 +272,7 @@ class DestinationWorker:
 
 
 def _create_deletion_follower(
-    destination: Destination, client: DestinationClient, deps: DeliveryDeps
+    destination: Destination, client: DestinationClient, deps: DeliveryDeps, preparation: RecordPreparation
 ) -> DeletionFollower | None:
     """Return what has the destination follow retention and erasure; None where the other side keeps no calls."""
     replacer = find_replacer(client, destination, deps.appdb)
@@ -278,6 +281,7 @@ def _create_deletion_follower(
     return DeletionFollower(
         destination,
         replacer=replacer,
+        preparation=preparation,
         format_payload=client.format_payload,
         appdb=deps.appdb,
         record_reader=deps.record_reader,
