@@ -66,6 +66,14 @@ def test_catalogue_uses_its_own_rule_for_plurals() -> None:
         assert [_n("1 leg", "{count} legs", number) for number in (0, 1, 2)] == ["0 legs", "1 leg", "2 legs"]
 
 
+def test_catalogue_of_a_language_without_plurals_has_one_form_for_all_numbers() -> None:
+    header = 'msgid ""\nmsgstr ""\n"Plural-Forms: nplurals=1; plural=0;\\n"\n\n'
+    with use_catalogue(
+        catalogue_of(f'{header}msgid "1 leg"\nmsgid_plural "{{count}} legs"\nmsgstr[0] "{{count}} 段"\n')
+    ):
+        assert [_n("1 leg", "{count} legs", number) for number in (0, 1, 2)] == ["0 段", "1 段", "2 段"]
+
+
 def test_catalogue_writes_numbers_with_a_format_in_the_signs_of_the_language() -> None:
     with use_catalogue(catalogue_of(PO)):
         text = _("{bytes:,} bytes in {seconds:g} seconds, {name}, {number}", bytes=12_345, seconds=1.5, name="1.5",

@@ -34,7 +34,15 @@ class Language(NamedTuple):
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {
         language.code: language
-        for language in (Language(ENGLISH, "English"), Language("de", "Deutsch"), Language("es", "Español"))
+        for language in (
+            Language(ENGLISH, "English"),
+            Language("de", "Deutsch"),
+            Language("es", "Español"),
+            Language("fr", "Français"),
+            Language("it", "Italiano"),
+            Language("pt", "Português"),
+            Language("zh", "简体中文"),
+        )
     }
 )
 """Those whose catalogues are complete; `tools/catalogues.py --complete` checks it. More catalogues may be under way."""
@@ -46,7 +54,7 @@ GROUP_SEPARATOR = "\u202f"
 """Between thousands, in all languages: a comma or a full stop is that of decimals in some."""
 
 _PO_LINE = re.compile(r'(?:(?P<keyword>msgid|msgid_plural|msgstr)(?:\[(?P<index>\d)\])? )?(?P<text>".*")')
-_PLURAL_FORMS = re.compile(r"plural=([^;\n]+)")
+_PLURAL_FORMS = re.compile(r"nplurals=(\d+); plural=([^;\n]+)")
 _DATE_FIELD = re.compile(r"E+|d+|[ML]+|y+|'[^']*'")
 
 
@@ -113,7 +121,8 @@ class FileCatalogue(Catalogue):
         self._filler = _Filler(formats)
         self._messages = messages
         rule = _PLURAL_FORMS.search(messages.get("", ("",))[0])
-        self._plural_index = c2py(rule[1] if rule else "n != 1")
+        self._plural_count = int(rule[1]) if rule else 2
+        self._plural_index = c2py(rule[2] if rule else "n != 1")
 
     def gettext(self, message: str) -> str:
         """Return the translation of a text."""
@@ -121,9 +130,9 @@ class FileCatalogue(Catalogue):
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         """Return the translation for a number."""
-        forms, index = self._messages.get(msgid1, ()), self._plural_index(n)
-        if index < len(forms) and len(forms) > 1:
-            return forms[index]
+        forms = self._messages.get(msgid1, ())
+        if len(forms) == self._plural_count:
+            return forms[self._plural_index(n)]
         return msgid1 if n == 1 else msgid2
 
     def fill(self, text: str, values: Mapping[str, object]) -> str:
