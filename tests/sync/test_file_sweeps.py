@@ -104,10 +104,13 @@ async def test_folder_on_a_drive_that_does_not_answer_takes_no_thread_of_others(
     appdb, path = running.appdb, running.path
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     entered, released = threading.Event(), threading.Event()
+    daemon_states: list[bool] = []
 
     def wait_at_drive(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
         if folder.parent.name == "drive":
             entered.set()
+            # The end of the process waits for each thread that is no daemon.
+            daemon_states.append(threading.current_thread().daemon)
             released.wait(60)
         return scan_folder(folder, marks)
 
@@ -122,6 +125,7 @@ async def test_folder_on_a_drive_that_does_not_answer_takes_no_thread_of_others(
         write_old(path / "3CX" / "cdr-1.log", load(OUTBOUND))
         await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "3CX")))
         await wait_for_result(appdb, "3CX", stored=1)
+        assert daemon_states == [True, True]
     finally:
         released.set()
 

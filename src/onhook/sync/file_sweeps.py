@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypedDict
+from typing import Final, Protocol
 
 import msgspec
 
@@ -33,6 +33,7 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
 from onhook.sync.folder_files import FileChanges
 from onhook.sync.folder_sweep import FolderSweeper, SweepTotals
+from onhook.sync.folder_thread import FolderThread
 from onhook.sync.line_files import LineFileSweeper, LineTotals
 
 SWEEP_SECONDS: Final = 10.0
@@ -87,14 +88,6 @@ class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
     target: str
 
 
-class _SweeperOptions(TypedDict):
-    """What both kinds of sweepers have in common."""
-
-    now_us: Callable[[], int]
-    target: Path | None
-    executor: Executor | None
-
-
 class _SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     stored: int = 0
     unreadable: int = 0
@@ -111,15 +104,18 @@ def create_sweeper(
     executor: Executor | None = None,
 ) -> LineFileSweeper | FolderSweeper:
     """Return the sweeper of a PBX. Raises `UsageError` where it leaves no files."""
-    options: _SweeperOptions = {"now_us": clock.microseconds, "target": target, "executor": executor}
 
     async def ingest(body: bytes) -> Verdict:
         return await ingestor.ingest(sender, body, SWEEP)
 
     if isinstance(dialect, LineDialect):
-        return LineFileSweeper(dialect=dialect, ingest=ingest, **options)
+        return LineFileSweeper(
+            dialect=dialect, ingest=ingest, now_us=clock.microseconds, target=target, executor=executor
+        )
     if isinstance(dialect, LegDialect):
-        return FolderSweeper(dialect=dialect, ingest=ingest, **options)
+        return FolderSweeper(
+            dialect=dialect, ingest=ingest, now_us=clock.microseconds, target=target, executor=executor
+        )
     raise UsageError(
         _("a PBX of the dialect {dialect} leaves no files", dialect=sender.dialect),
         hint=_("`onhook import` reads a call file"),
@@ -178,7 +174,7 @@ class FileSweepManager:
 
     async def _run_with_restart(self, spec: SweepSpec) -> None:
         """Sweep a folder in a thread of its own: at a network drive that does not answer it waits for ever."""
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sweep")
+        executor = FolderThread(f"sweep of {spec.sn}")
         try:
             while True:
                 try:
@@ -188,7 +184,7 @@ class FileSweepManager:
                 raise_if_cancelled()
                 await asyncio.sleep(RESTART_SECONDS)
         finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False)
 
     async def _sweep_again_and_again(self, spec: SweepSpec, executor: Executor | None = None) -> None:
         log = TransitionLog(self._log, begins="cannot read the files of a PBX", ends="files of the PBX are read again")
