@@ -12,6 +12,8 @@ from onhook.sync.folder_files import (
     FileMark,
     FileMemory,
     FolderContent,
+    MovedFiles,
+    find_mark,
     mark_of,
     move_files,
     open_file,
@@ -116,3 +118,48 @@ def test_scan_folder_file_that_is_gone_meanwhile_is_left_out(tmp_path: Path, mon
 
     monkeypatch.setattr(folder_files, "mark_of", mark)
     assert len(scan_folder(tmp_path, marks).unchanged) == 1
+
+
+def test_moved_files_are_the_newest_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more the oldest is looked at no longer."""
+    monkeypatch.setattr(folder_files, "MOVED_FILES_MAX", 2)
+    moved_files, target = MovedFiles(), tmp_path / "stored"
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.touch()
+    for _look in range(2):
+        marks = [mark_of(path.stat()) for path in paths]
+        moved_files.add(paths, move_files(paths, target), marks, 0.0)
+        assert moved_files.return_changed(0.0) is None
+        for path in paths:
+            with (target / path.name).open("a") as file:
+                file.write("more")
+        assert moved_files.return_changed(0.0) is None
+        assert [path.exists() for path in paths] == [False, True, True]
+        move_files([target / "a"], tmp_path)
+
+
+def test_moved_file_that_cannot_be_moved_back_is_tried_again_after_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after the time in which moved files are looked at."""
+    moved_files, target = MovedFiles(), tmp_path / "stored"
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        path.touch()
+    moved_paths = move_files(paths, target)
+    moved_files.add(paths, moved_paths, [mark_of(path.stat()) for path in moved_paths], 0.0)
+    for path in target.iterdir():
+        path.write_text("more")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_files, "MOVED_NAMES_MAX", 1)
+        paths[0].touch()
+        for _attempt in range(2):
+            error = moved_files.return_changed(folder_files.MOVED_SECONDS + 1)
+            assert error is not None
+            assert "too many files with the name a" in str(error)
+            assert paths[1].read_text() == "more"
+    paths[0].unlink()
+    assert moved_files.return_changed(folder_files.MOVED_SECONDS + 1) is None
+    assert paths[0].read_text() == "more"
+    assert find_mark(target / "a") is None

@@ -1,6 +1,7 @@
 """Folders of files that a FreeSWITCH could not send."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -10,11 +11,12 @@ import pytest
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.receiver.verdict import Verdict
 from onhook.sync import folder_files, folder_sweep, ingest_retry
-from onhook.sync.folder_files import SETTLED_SECONDS, open_file
+from onhook.sync.folder_files import SETTLED_SECONDS, FileMark, find_mark, open_file
 from onhook.sync.folder_sweep import FILE_BYTES_MAX, FolderSweeper, SweepTotals
 from tests.pbx.cucm.test_acceptance import CUCM
 from tests.pbx.cucm.test_acceptance import FILE as CDR_FILE
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies
+from tests.sync.moved_files import refuse_to_move
 
 NOW = 1_796_000_000.0
 FILES = sorted(PAYLOADS.glob("e2[12]*/disk/*/*.cdr.json"))
@@ -261,6 +263,85 @@ async def test_sweep_looks_at_moved_files_for_some_minutes(tmp_path: Path, intak
         file.write(b" ")
     assert await sweeper.sweep(tmp_path) == SweepTotals()
     assert not path.exists()
+
+
+async def test_sweep_looks_at_each_moved_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches the sweep has: before and after its own move, and at its end."""
+    folder, look_counts = tmp_path / "in", Counter[Path]()
+    folder.mkdir()
+
+    def count_look(path: Path | os.DirEntry[str]) -> FileMark | None:
+        look_counts[Path(path)] += 1
+        return find_mark(path)
+
+    for number in range(9):
+        put(folder, f"cdr_{number}", CDR_FILE)
+    sweeper = FolderSweeper(
+        dialect=CUCM, ingest=RowIntake().ingest, now_us=lambda: round(NOW * 1_000_000), target=tmp_path / "stored"
+    )
+    monkeypatch.setattr(folder_files, "find_mark", count_look)
+    assert (await sweeper.sweep(folder)).files == 9
+    assert {path: count for path, count in look_counts.items() if path.parent.name == "stored"} == {
+        tmp_path / "stored" / f"cdr_{number}": 1 for number in range(9)
+    }
+
+
+async def test_sweep_rows_that_are_written_while_the_sweep_goes_on_are_moved_back_at_its_end(tmp_path: Path) -> None:
+    """A sweep on demand has no later one that looks at its files."""
+    folder, target, intake = tmp_path / "in", tmp_path / "stored", RowIntake()
+    folder.mkdir()
+    path = put(folder, "cdr_1", CDR_FILE)
+    put(folder, "cdr_2", CDR_FILE)
+
+    async def ingest_and_write(body: bytes) -> Verdict:
+        if (target / path.name).exists():
+            (target / path.name).write_bytes(CDR_FILE + b" ")
+        return await intake.ingest(body)
+
+    sweeper = FolderSweeper(dialect=CUCM, ingest=ingest_and_write, now_us=lambda: round(NOW * 1_000_000), target=target)
+    await sweeper.sweep(folder)
+    assert [file.name for file in target.iterdir()] == ["cdr_2"]
+    assert path.exists()
+
+
+async def test_sweep_moved_file_that_cannot_be_moved_back_keeps_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is that of the sweep, and the next one tries again."""
+    folder, target = tmp_path / "in", tmp_path / "stored"
+    folder.mkdir()
+    sweeper = FolderSweeper(
+        dialect=CUCM, ingest=RowIntake().ingest, now_us=lambda: round(NOW * 1_000_000), target=target
+    )
+    refused, other = put(folder, "cdr_1", CDR_FILE), put(folder, "cdr_2", CDR_FILE)
+    await sweeper.sweep(folder)
+    for path in (refused, other):
+        put(target, path.name, CDR_FILE + b"\n")
+    new = put(folder, "cdr_3", CDR_FILE)
+    refuse_to_move(monkeypatch, refused, is_back=True)
+    with pytest.raises(UsageError, match="cannot move files that are stored: Permission denied"):
+        await sweeper.sweep(folder)
+    assert sweeper.totals.files == 2
+    assert not new.exists()
+    monkeypatch.undo()
+    assert (await sweeper.sweep(folder)).files == 1
+    assert sorted(path.name for path in target.iterdir()) == ["cdr_1", "cdr_2", "cdr_3"]
+
+
+async def test_sweep_files_that_were_moved_before_an_error_are_looked_at(
+    tmp_path: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "sent"
+    paths = [put(tmp_path, f"{number}.cdr.json", leg) for number, leg in enumerate(bodies("s01"))]
+    sweeper = create_sweeper(intake, target)
+    refuse_to_move(monkeypatch, paths[1])
+    with pytest.raises(UsageError, match="cannot move"):
+        await sweeper.sweep(tmp_path)
+    assert [path.exists() for path in paths] == [False, True]
+    put(target, paths[0].name, bodies("s01")[0] + b" ")
+    with pytest.raises(UsageError, match="cannot move"):
+        await sweeper.sweep(tmp_path)
+    assert sweeper.totals.files == 2
 
 
 async def test_sweep_cdr_file_that_is_too_large_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

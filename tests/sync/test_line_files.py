@@ -1,6 +1,9 @@
 """Files of lines that a PBX leaves."""
 
+import asyncio
+import io
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +24,8 @@ from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
 from onhook.sync.line_files import UNENDED_SECONDS, LineFileSweeper, LineTotals
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
 from tests.receiver.harness import MemoryPbxRegistry
+from tests.sync.moved_files import refuse_to_move
+from tests.waiting import wait_until
 
 SENDER = RegisteredPbx(sn="3CX", dialect="3cx")
 NOW = 1_796_000_000
@@ -283,3 +288,95 @@ async def test_sweep_file_whose_last_line_goes_on_while_it_is_moved_is_moved_bac
     files.write("cdr.log", load(OUTBOUND) + load(QUEUE))
     assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=2, new=1)
     assert not path.exists()
+
+
+async def test_sweep_last_line_of_a_file_that_cannot_be_moved_back_is_stored_later(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write("cdr.log", load(OUTBOUND))
+
+    def move(paths: list[Path], target: Path) -> list[Path]:
+        if target != files.target:
+            raise UsageError("cannot move files that are stored")
+        with path.open("ab") as file:
+            file.write(load(QUEUE)[:-20])
+        return move_files(paths, target)
+
+    monkeypatch.setattr(line_files, "move_files", move)
+    sweeper = files.sweeper(files.target)
+    with pytest.raises(UsageError, match="cannot move"):
+        await sweeper.sweep(files.folder)
+    monkeypatch.undo()
+    moved_path = files.target / "cdr.log"
+    moved_path.write_bytes(load(OUTBOUND) + load(QUEUE))
+    os.utime(moved_path, (NOW - 60, NOW - 60))
+    assert (await sweeper.sweep(files.folder)).new == 1
+
+
+async def test_sweep_moved_file_that_cannot_be_moved_back_keeps_no_other_one(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = files.sweeper(files.target)
+    path = files.write("cdr-1.log", load(OUTBOUND))
+    await sweeper.sweep(files.folder)
+    with (files.target / path.name).open("ab") as file:
+        file.write(load(QUEUE))
+    files.write("cdr-2.log", load(QUEUE))
+    refuse_to_move(monkeypatch, path, is_back=True)
+    with pytest.raises(UsageError, match="cannot move"):
+        await sweeper.sweep(files.folder)
+    assert sweeper.totals.new == 1
+
+
+class HangingFile(io.RawIOBase):
+    """A file on a network drive that does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return 0
+
+    def readinto(self, buffer: object, /) -> int:
+        self.entered.set()
+        self.released.wait(10)
+        return 0
+
+
+@pytest.mark.parametrize("hanging_open", [1, 2])
+async def test_sweep_that_is_cancelled_while_a_read_hangs_does_not_block_the_event_loop(
+    files: Files, monkeypatch: pytest.MonkeyPatch, hanging_open: int
+) -> None:
+    """In the folder, and where its file was moved to."""
+    files.write("cdr.log", load(OUTBOUND))
+    hanging_file, opened_paths = HangingFile(), list[Path]()
+
+    def open_hanging(path: Path) -> tuple[BinaryIO, os.stat_result]:
+        opened_paths.append(path)
+        if len(opened_paths) < hanging_open:
+            return original_open(path)
+        with path.open("ab") as appended_file:
+            appended_file.write(load(QUEUE))
+        file, status = original_open(path)
+        file.close()
+        return io.BufferedReader(hanging_file), status
+
+    original_open = line_files._open
+    monkeypatch.setattr(line_files, "_open", open_hanging)
+    sweep = asyncio.create_task(files.sweeper(files.target).sweep(files.folder))
+    await wait_until(hanging_file.entered.is_set)
+    sweep.cancel()
+    await asyncio.wait([sweep])
+    assert sweep.cancelled()
+    assert not hanging_file.released.is_set()
+    is_still_hanging = not hanging_file.closed
+    hanging_file.released.set()
+    assert is_still_hanging
+    await wait_until(lambda: hanging_file.closed)

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -202,6 +202,11 @@ def read_error(path: Path, error: OSError) -> UsageError:
 
 def move_files(paths: Sequence[Path], target: Path) -> list[Path]:
     """Move files of one folder into another one of the same file system; return where they are. Raises `UsageError`."""
+    return list(iter_moved(paths, target))
+
+
+def iter_moved(paths: Sequence[Path], target: Path) -> Iterator[Path]:
+    """Move files as `move_files` does; yield where each one is as soon as it is there."""
     try:
         target.mkdir(exist_ok=True)
         if paths and paths[0].parent.samefile(target):
@@ -210,7 +215,8 @@ def move_files(paths: Sequence[Path], target: Path) -> list[Path]:
                 location=str(target),
                 hint=_("name another folder"),
             )
-        return [_move_file(path, target) for path in paths]
+        for path in paths:
+            yield _move_file(path, target)
     except OSError as error:
         raise UsageError(
             _("cannot move files that are stored: {reason}", reason=error.strerror or error),
@@ -231,28 +237,36 @@ class MovedFiles:
     def __init__(self) -> None:
         self._files: deque[tuple[float, Path, Path, FileMark]] = deque(maxlen=MOVED_FILES_MAX)
 
-    def add(self, paths: Sequence[Path], moved_paths: Sequence[Path], marks: Sequence[FileMark], now: float) -> None:
-        """Note files with the marks that they had when they were read. `now` is in seconds."""
+    def add(self, paths: Sequence[Path], moved_paths: Iterable[Path], marks: Sequence[FileMark], now: float) -> None:
+        """Note files with the marks that they had when they were read. `now` is in seconds. Where `moved_paths` moves
+        them, and ends with an error, those that were moved before it are noted.
+        """
         self._files.extend(
             (now, path.parent, moved_path, mark)
             for path, moved_path, mark in zip(paths, moved_paths, marks, strict=True)
         )
 
-    def return_changed(self, now: float) -> None:
-        """Move back what has grown since it was read. Raises `UsageError`, and tries again the next time."""
-        unchanged: list[tuple[float, Path, Path, FileMark]] = []
-        try:
-            while self._files:
-                moved_at, folder, path, mark = self._files[0]
-                current_mark = find_mark(path)
-                is_there = current_mark is not None and current_mark.inode == mark.inode
-                if current_mark is not None and is_there and current_mark.size > mark.size:
+    def return_changed(self, now: float) -> UsageError | None:
+        """Move back what has grown since it was read. Return why the first of those that cannot be moved back cannot:
+        the next time tries again.
+        """
+        remaining: list[tuple[float, Path, Path, FileMark]] = []
+        first_error: UsageError | None = None
+        for moved_file in self._files:
+            moved_at, folder, path, mark = moved_file
+            current_mark = find_mark(path)
+            if current_mark is None or current_mark.inode != mark.inode:
+                continue
+            if current_mark.size > mark.size:
+                try:
                     move_files([path], folder)
-                elif is_there and abs(now - moved_at) < MOVED_SECONDS:
-                    unchanged.append(self._files[0])
-                self._files.popleft()
-        finally:
-            self._files.extend(unchanged)
+                except UsageError as error:
+                    first_error = first_error or error
+                    remaining.append(moved_file)
+            elif abs(now - moved_at) < MOVED_SECONDS:
+                remaining.append(moved_file)
+        self._files = deque(remaining, maxlen=MOVED_FILES_MAX)
+        return first_error
 
 
 def _move_file(path: Path, target: Path) -> Path:

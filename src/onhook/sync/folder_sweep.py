@@ -27,8 +27,8 @@ from onhook.sync.folder_files import (
     FileMemory,
     MovedFiles,
     find_mark,
+    iter_moved,
     mark_of,
-    move_files,
     open_file,
     read_error,
     read_mark,
@@ -129,11 +129,14 @@ class FolderSweeper:
         once the others are stored, where a file cannot be read or moved; and `Unavailable` where the ledger cannot be
         written.
         """
-        self.totals, self._error = SweepTotals(), None
+        self.totals = SweepTotals()
+        self._error = await self._run(self._return_changed)
         paths = await self._run(self._list_changed, folder)
         step = 1 if self._file_dialect is not None else FILES_AT_ONCE
         for start in range(0, len(paths), step):
             self.totals += await self._sweep_files(paths[start : start + step])
+        if paths:
+            self._error = await self._run(self._return_changed) or self._error
         if self._error is not None:
             raise self._error
         return self.totals
@@ -141,9 +144,12 @@ class FolderSweeper:
     def _run(self, function: Callable[..., ResultT], *arguments: Any) -> Awaitable[ResultT]:
         return run_in_thread(self._executor, function, *arguments)
 
+    def _return_changed(self) -> UsageError | None:
+        """Move back moved files that were written on; return why one cannot be moved back."""
+        return self._moved_files.return_changed(self._now_us() / _MICROSECONDS)
+
     def _list_changed(self, folder: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
-        self._moved_files.return_changed(self._now_us() / _MICROSECONDS)
         paths, unchanged, _written_at = scan_folder(folder, self._marks)
         for name in self._marks.keys() - unchanged:
             self._memory.remove(name)
@@ -194,8 +200,7 @@ class FolderSweeper:
         try:
             unchanged = [path for path in paths if find_mark(path) == marks[path]]
             now = self._now_us() / _MICROSECONDS
-            self._moved_files.add(unchanged, move_files(unchanged, target), [marks[path] for path in unchanged], now)
-            self._moved_files.return_changed(now)
+            self._moved_files.add(unchanged, iter_moved(unchanged, target), [marks[path] for path in unchanged], now)
         except UsageError as error:
             self._error = self._error or error
 

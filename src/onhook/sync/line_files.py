@@ -138,7 +138,7 @@ class LineFileSweeper:
         cannot be written.
         """
         self.totals = LineTotals()
-        first_error: UsageError | None = None
+        first_error = await self._run(self._moved_files.return_changed, self._now_us() / _MICROSECONDS)
         for file_path in await self._run(self._list_changed, path):
             try:
                 await self._sweep_file(file_path)
@@ -153,7 +153,6 @@ class LineFileSweeper:
 
     def _list_changed(self, path: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
-        self._moved_files.return_changed(self._now_us() / _MICROSECONDS)
         if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
             self._written_ns = {}
             return [path]
@@ -174,8 +173,10 @@ class LineFileSweeper:
     async def _store_file(self, path: Path) -> None:
         """Store the new lines of a file. Raises `OSError` too."""
         file, status = await self._run(_open, path)
-        with file:
+        try:
             totals, state = await self._read(path, file, status, self._states.get(path.name))
+        finally:
+            self._close(file)
         self.totals += totals
         self._remember(path.name, state)
         if self._target is not None and state.mark != NO_MARK and not state.unreadable:
@@ -233,17 +234,22 @@ class LineFileSweeper:
         (moved_path,) = await self._run(move_files, [path], target)
         self._forget(path.name)
         file, status = await self._run(_open, moved_path)
-        with file:
+        try:
             if status.st_size == state.mark.size:
                 self._note_moved(path, moved_path, state.mark)
                 return
             totals, moved_state = await self._read(moved_path, file, status, state)
+        finally:
+            self._close(file)
         is_ended = moved_state.offset == status.st_size
         self.totals += msgspec.structs.replace(totals, files=0, recent=int(not is_ended))
-        if is_ended:
-            self._note_moved(path, moved_path, mark_of(status))
-        else:
+        self._note_moved(path, moved_path, mark_of(status) if is_ended else state.mark)
+        if not is_ended:
             await self._run(move_files, [moved_path], path.parent)
+
+    def _close(self, file: BinaryIO) -> None:
+        """Close a file in the thread that reads it, without waiting: `close` waits for a read that is cancelled."""
+        self._run(file.close)
 
     def _note_moved(self, path: Path, moved_path: Path, mark: FileMark) -> None:
         self._moved_files.add([path], [moved_path], [mark], self._now_us() / _MICROSECONDS)
