@@ -100,14 +100,19 @@ def test_report_whose_pages_overlap_each_time_is_incomplete(monkeypatch: pytest.
     assert result.incomplete_reason == "the pages of a report overlap, also when it is read again"
 
 
-def test_report_has_whole_calls_that_began_in_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of a call are read beyond the end of the part; those of an earlier call belong to the part before."""
+def segment_from(number: int, call: int, seconds: float) -> dict[str, Any]:
+    start = datetime.fromtimestamp(SINCE + seconds, UTC)
+    return segment(number, call) | {"StartTime": f"{start:%Y-%m-%dT%H:%M:%S.%fZ}"}
+
+
+def calls_of(steps: Sequence[Step]) -> list[list[list[str]]]:
+    """Return the calls of each page, each as the ids of its segments."""
+    return [[[item["CdrId"] for item in json.loads(row)["value"]] for row in item.rows] for item in pages_of(steps)]
+
+
+def test_report_has_whole_calls_of_which_a_segment_began_in_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of a call are read beyond the begin and the end of the part; a call is in one part alone."""
     monkeypatch.setattr(call_list, "PART_SECONDS", 1800)
-
-    def segment_from(number: int, call: int, seconds: float) -> dict[str, Any]:
-        start = datetime.fromtimestamp(SINCE + seconds, UTC)
-        return segment(number, call) | {"StartTime": f"{start:%Y-%m-%dT%H:%M:%S.%fZ}"}
-
     first = {
         "value": [
             segment_from(1, 1, -60),
@@ -115,13 +120,44 @@ def test_report_has_whole_calls_that_began_in_its_part(monkeypatch: pytest.Monke
             segment_from(3, 2, 1799.5),
             segment_from(4, 2, 1805),
             segment_from(5, 3, 1800),
+            segment_from(6, 4, -60),
         ]
     }
     steps = run([TOKEN, first, first])
-    rows = [[[item["CdrId"] for item in json.loads(row)["value"]] for row in item.rows] for item in pages_of(steps)]
-    assert rows == [[["cdr-3", "cdr-4"]], [["cdr-5"]]]
+    assert calls_of(steps) == [[["cdr-1", "cdr-2"], ["cdr-3", "cdr-4"]], [["cdr-5"]]]
     periods = [request.path.partition("periodTo")[0][-21:-1] for request in requests_of(steps)[1:]]
     assert periods == ["2025-12-07T23:30:00Z", "2025-12-08T00:00:00Z"]
+
+
+def test_report_segment_long_after_the_begin_of_its_call_is_in_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part in which the call began, and the time after it, do not have the segment."""
+    monkeypatch.setattr(call_list, "PART_SECONDS", 600)
+    parts = [
+        {"value": [segment_from(*item)]} if item else page() for item in [(1, 1, 10), (), (), (2, 1, 1900), (), ()]
+    ]
+    assert calls_of(run([TOKEN, *parts])) == [[["cdr-1"]], [], [], [["cdr-1", "cdr-2"]], [], []]
+
+
+def test_report_segments_that_began_more_than_two_hours_before_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_list, "PART_SECONDS", 600)
+    monkeypatch.setattr(call_list, "OVERLAP_SECONDS", 900)
+    parts = [
+        {"value": [segment_from(*item)]} if item else page() for item in [(1, 1, 10), (), (2, 1, 1300), (), (), ()]
+    ]
+    assert calls_of(run([TOKEN, *parts])) == [[["cdr-1"]], [], [["cdr-2"]], [], [], []]
+
+
+def test_report_no_more_segments_are_kept_than_a_report_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two parts, each with as many as a report may have, the latest ones are kept."""
+    monkeypatch.setattr(call_list, "PART_SECONDS", 1200)
+    monkeypatch.setattr(call_list, "PAGE_SEGMENTS", 3)
+    monkeypatch.setattr(call_list, "REPORT_SEGMENTS_MAX", 3)
+    parts = [
+        {"value": [segment_from(number, number, seconds) for number, seconds in items]}
+        for items in ([(1, 1), (2, 2)], [(3, 1201), (4, 1202)])
+    ]
+    last = {"value": [segment_from(5, 1, 2401), segment_from(6, 2, 2402)]}
+    assert calls_of(run([TOKEN, *parts, last]))[2] == [["cdr-2", "cdr-6"], ["cdr-5"]]
 
 
 def test_x14_busy_3cx_gets_the_delay_that_it_requests() -> None:

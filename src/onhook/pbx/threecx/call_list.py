@@ -1,13 +1,16 @@
 """The reports of calls of a 3CX, version 20, by its XAPI (lines.md 9).
 
 Invariants: a window is read in parts of a day, each in pages of a hundred segments; a part that reaches the limit of a
-report is read in halves. A part is read with the hours before and after it, and has the calls that began in it, whole.
-A segment counts once, by its `CdrId`; where pages overlap, others may be missing, and the part is read again. A token
-that has expired costs one login, and the page is read again.
+report is read in halves. A part is read with the time before and after it, and has each call of which a segment began
+in it, with the segments of the hours before, also those that earlier parts have read: no segment is lost between parts,
+and the last body of a call has all of them. A segment counts once, by its `CdrId`; where pages overlap, others may be
+missing, and the part is read again. A token that has expired costs one login, and the page is read again.
 """
 
 from collections.abc import Generator, Iterable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -37,7 +40,7 @@ PART_SECONDS_MIN: Final = 300
 """A part that is not halved any further: a report of it that is cut off is incomplete."""
 
 OVERLAP_SECONDS: Final = 7200
-"""Read before and after a part: the segments of nearly all calls begin within two hours."""
+"""Read before and after a part, and kept of earlier ones: the segments of nearly all calls begin within two hours."""
 
 READS_MAX: Final = 3
 """Of a part whose pages overlap, until a read finds no other segment."""
@@ -102,6 +105,7 @@ class ThreeCxCallList:
     def list_calls(self, settings: CallListSettings) -> CallListSteps:
         token = yield from _log_in(settings.login)
         parts = list(split_days(settings.window, PART_SECONDS))[::-1]
+        earlier_segments, written_ids = dict[str, _Segment](), frozenset[str]()
         count = 0
         incomplete_reason = ""
         while parts:
@@ -114,9 +118,12 @@ class ThreeCxCallList:
                 incomplete_reason = _("a report has more than {count} segments", count=REPORT_SEGMENTS_MAX)
             elif report.has_repeats:
                 incomplete_reason = _("the pages of a report overlap, also when it is read again")
-            bodies = _join_calls(report.segments.values(), part)
-            count += len(bodies)
-            yield ListingPage(rows=bodies, done_until=part.until)
+            segments = earlier_segments | report.segments
+            calls = _select_calls(segments, part, written_ids)
+            count += len(calls)
+            yield ListingPage(rows=[_join(call, segments) for call in calls], done_until=part.until)
+            written_ids = frozenset(chain.from_iterable(calls))
+            earlier_segments = _select_before(segments, part.until)
         return ListingResult(row_count=count, pbx_count=count, incomplete_reason=incomplete_reason)
 
 
@@ -222,21 +229,29 @@ def _read_start(value: Any) -> float | None:
         return None
 
 
-def _join_calls(segments: Iterable[_Segment], part: TimeWindow) -> list[bytes]:
-    """Return a body for each call that began in a part, with its segments as they came."""
-    by_call: dict[str, list[_Segment]] = {}
-    for segment in segments:
-        by_call.setdefault(segment.call_id, []).append(segment)
-    return [
-        b'{"value":[' + b",".join(segment.body for segment in call) + b"]}"
-        for call in by_call.values()
-        if _has_begun_in(call, part)
-    ]
-
-
-def _has_begun_in(call: Iterable[_Segment], part: TimeWindow) -> bool:
-    """Return whether the first segment of a call is in a part; True where no start can be read, which the quarantine
-    says.
+def _select_calls(segments: Segments, part: TimeWindow, written_ids: AbstractSet[str]) -> list[list[str]]:
+    """Return the calls of which a segment began in a part that is not among `written_ids`: the `CdrId` of each segment,
+    as they came. A segment without a start counts as one in the part: the quarantine says what it is.
     """
-    first_start = min((segment.start for segment in call if segment.start is not None), default=None)
-    return first_start is None or part.since <= first_start < part.until
+    ids_by_call: dict[str, list[str]] = {}
+    new_calls = set[str]()
+    for cdr_id, segment in segments.items():
+        ids_by_call.setdefault(segment.call_id, []).append(cdr_id)
+        is_inside = segment.start is None or part.since <= segment.start < part.until
+        if is_inside and cdr_id not in written_ids:
+            new_calls.add(segment.call_id)
+    return [ids for call_id, ids in ids_by_call.items() if call_id in new_calls]
+
+
+def _join(cdr_ids: Iterable[str], segments: Segments) -> bytes:
+    return b'{"value":[' + b",".join(segments[cdr_id].body for cdr_id in cdr_ids) + b"]}"
+
+
+def _select_before(segments: Segments, end: int) -> Segments:
+    """Return the segments that began in the hours before a time; of more than a report has, the latest."""
+    starts = sorted(
+        (segment.start, cdr_id)
+        for cdr_id, segment in segments.items()
+        if segment.start is not None and end - OVERLAP_SECONDS <= segment.start < end
+    )
+    return {cdr_id: segments[cdr_id] for _start, cdr_id in starts[-REPORT_SEGMENTS_MAX:]}
