@@ -11,7 +11,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import CLOCK_SHIFT, CLOCK_SHIFTS, UTC_OFFSET, CallDetails, fold_word
+from onhook.cdr.call_details import (
+    ABANDONED,
+    ANSWERED,
+    CLOCK_SHIFT,
+    CLOCK_SHIFTS,
+    UTC_OFFSET,
+    VOICEMAIL,
+    CallDetails,
+    fold_word,
+)
 from onhook.cdr.identity import RecordKey, extract_number, fold_sn, leg_channels, record_id, record_key
 from onhook.cdr.merge import ROW_CHANNELS, merge_details
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
@@ -27,11 +36,6 @@ from onhook.cdr.utc_offset import (
     parse_wall_clock,
     to_utc,
 )
-
-ANSWERED = "ANSWERED"
-VOICEMAIL = "VOICEMAIL"
-ABANDONED = "ABANDONED"
-"""The caller hung up before a person answered: a machine answered last (yeastar-p-series.md 2.2, [tl])."""
 
 _EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 _SECOND = timedelta(seconds=1)

@@ -27,7 +27,12 @@ CLOCK_SHIFTS = (1_800, 3_600)
 UTC_OFFSET = "utc_offset_seconds"
 """Member of `extra` with the PBX's wall clock minus UTC at the start of a leg, in seconds, where it reports both."""
 
-_SPELLINGS = {"ANSWERD": "ANSWERED"}
+ANSWERED, NO_ANSWER, BUSY, FAILED = "ANSWERED", "NO ANSWER", "BUSY", "FAILED"
+VOICEMAIL = "VOICEMAIL"
+ABANDONED = "ABANDONED"
+"""The caller hung up before a person answered: a machine answered last (yeastar-p-series.md 2.2, [tl])."""
+
+_SPELLINGS = {"ANSWERD": ANSWERED}
 _IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 
 

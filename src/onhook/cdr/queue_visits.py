@@ -11,8 +11,8 @@ from typing import Literal, cast
 
 import msgspec
 
-from onhook.cdr.call_assembly import ABANDONED, VOICEMAIL, is_answered
-from onhook.cdr.call_details import fold_word
+from onhook.cdr.call_assembly import is_answered
+from onhook.cdr.call_details import ABANDONED, VOICEMAIL, fold_word
 from onhook.cdr.identity import extract_number
 from onhook.cdr.number_plan import LegKind, NumberPlan
 from onhook.cdr.record import Call, Record

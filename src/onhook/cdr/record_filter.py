@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.call_details import fold_word
+from onhook.cdr.call_details import ABANDONED, ANSWERED, BUSY, FAILED, NO_ANSWER, VOICEMAIL, fold_word
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
@@ -37,7 +37,7 @@ TEXT_CHARACTERS_MAX = 200
 DURATION_DIGITS_MAX = 9
 """Some thirty years of talk: more is a mistake."""
 
-KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
+KNOWN_STATUSES = (ANSWERED, NO_ANSWER, BUSY, FAILED, VOICEMAIL, ABANDONED)
 """Known values (yeastar-p-series.md 2.2). Others are legal, and found in the same way."""
 
 KNOWN_TYPES = ("Internal", "Inbound", "Outbound")

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from onhook.cdr.call_assembly import ABANDONED
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import ABANDONED, CallDetails
 from onhook.lib.errors import ParseError
 from onhook.pbx.freeswitch.documents import decode_document
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies, calls_of, constructed, the_call

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onhook.cdr.call_assembly import ABANDONED
+from onhook.cdr.call_details import ABANDONED
 from onhook.lib.errors import ParseError
 from tests.pbx.freeswitch.captures import FREESWITCH, assemble, calls_of, the_call
 

@@ -39,6 +39,9 @@ CLOCK_CHANGE_SECONDS_MIN = 900
 CUSTOM_COLUMNS_MAX = 20
 CUSTOM_COLUMN_CHARACTERS_MAX = 256
 
+CUT_SPAN = timedelta(seconds=1)
+"""Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""
+
 _HALF_HOUR = timedelta(minutes=30)
 _ANSWER_TOLERANCE = timedelta(seconds=2)
 """Each of the times of a CDR is cut to the second."""

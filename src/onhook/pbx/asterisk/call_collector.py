@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED
 from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS, ORIGINATION_APPLICATION, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, CallHeader, format_body, get_linked_id
 from onhook.pbx.asterisk.channels import is_dialled, parse_channel
@@ -233,7 +234,7 @@ def list_group_begins(cdrs: Sequence[AmiMessage]) -> list[AmiMessage]:
         if application == QUEUE_APPLICATION or (application == "Dial" and "&" in data):
             group = (cdr.get("Channel"), application, data, cdr.get("Destination"))
             begins.setdefault(group, cdr)
-            if cdr.get("DestinationChannel") and cdr.get("Disposition") == "ANSWERED":
+            if cdr.get("DestinationChannel") and cdr.get("Disposition") == ANSWERED:
                 answered.setdefault(group, cdr)
     group_cdrs = [
         part[group] for group in list(begins)[:GROUP_BEGINS_MAX] for part in (begins, answered) if group in part

@@ -11,8 +11,6 @@ from onhook.pbx.asterisk.applications import CONFERENCE_APPLICATIONS, DIAL_APPLI
 from onhook.pbx.asterisk.call import CallHeader, Cdr
 from onhook.pbx.asterisk.channels import Channel
 
-ANSWERED, NO_ANSWER, BUSY, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL"
-
 RowKind = Literal["party", "member", "queue", "group", "machine", "ivr"]
 
 _KIND_OF_ROW: Mapping[RowKind, LegKind] = {"queue": "queue", "group": "ring_group", "ivr": "ivr"}

@@ -5,10 +5,11 @@ Invariant: the rows of such a call are those that its CDRs would have given, as 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from onhook.cdr.call_details import ANSWERED, BUSY, FAILED, NO_ANSWER
 from onhook.pbx.asterisk.applications import ORIGINATION_APPLICATION, QUEUE_APPLICATION
-from onhook.pbx.asterisk.call import Cdr, Cel
+from onhook.pbx.asterisk.call import CUT_SPAN, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL
 
 CALLED_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
@@ -16,9 +17,6 @@ CALLED_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
 
 _WAITING_APPLICATIONS = frozenset({"Dial", QUEUE_APPLICATION})
 """Applications that a caller may leave without an answer, and without a party."""
-
-_CUT_SPAN = timedelta(seconds=1)
-"""Events and CDRs have whole seconds."""
 
 BUSY_CAUSE = 17
 FAILED_CAUSES = frozenset({1, 2, 3, 6, 20, 27, 28, 34, 38, 41, 42, 44, 47, 50, 57, 58, 63, 65, 69, 79, 88, 97, 111})
@@ -57,7 +55,7 @@ def _is_without_cdr(application_start: Cel, cdrs: Sequence[Cdr]) -> bool:
     own_cdrs = (
         cdr
         for cdr in cdrs
-        if cdr.start >= begin - _CUT_SPAN and (not cdr.dst_channel or (cdr.application, cdr.application_data) == name)
+        if cdr.start >= begin - CUT_SPAN and (not cdr.dst_channel or (cdr.application, cdr.application_data) == name)
     )
     return bool(cdrs) and begin >= max(cdr.end for cdr in cdrs) and not any(own_cdrs)
 
@@ -129,7 +127,7 @@ def _build_cdr(
         application_data=application_start.application_data,
         duration=_seconds(start, end),
         talk=0 if answer is None else _seconds(answer, end),
-        disposition="ANSWERED" if answer else _unanswered_disposition(leg_events, events),
+        disposition=ANSWERED if answer else _unanswered_disposition(leg_events, events),
     )
 
 
@@ -142,8 +140,8 @@ def hangup_cause(events: Sequence[Cel]) -> int | None:
 def _unanswered_disposition(leg_events: Sequence[Cel], caller_events: Sequence[Cel]) -> str:
     cause = hangup_cause(leg_events) or hangup_cause(caller_events)
     if cause == BUSY_CAUSE:
-        return "BUSY"
-    return "FAILED" if cause in FAILED_CAUSES else "NO ANSWER"
+        return BUSY
+    return FAILED if cause in FAILED_CAUSES else NO_ANSWER
 
 
 def _format_caller_id(event: Cel) -> str:

@@ -12,13 +12,14 @@ from itertools import pairwise
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL
 from onhook.pbx.asterisk.applications import CONFERENCE_APPLICATIONS, IVR_APPLICATIONS, QUEUE_APPLICATION
-from onhook.pbx.asterisk.call import AsteriskCall, seconds_between
+from onhook.pbx.asterisk.call import CUT_SPAN, AsteriskCall, seconds_between
 from onhook.pbx.asterisk.call_events import CallEvents
-from onhook.pbx.asterisk.call_row import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk
+from onhook.pbx.asterisk.call_row import CallRow, is_trunk
 from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_device_of, is_dialled
-from onhook.pbx.asterisk.row_details import CUT_SPAN, add_details
+from onhook.pbx.asterisk.row_details import add_details
 from onhook.pbx.asterisk.row_groups import list_members
 
 TALK_TOLERANCE_SECONDS = 1

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED
 from onhook.pbx.asterisk.applications import MACHINE_APPLICATIONS, rings_members
 from onhook.pbx.asterisk.call import Cdr, seconds_between
 
-ANSWERED = "ANSWERED"
 LOCAL_CHANNELS_MAX = 10
 """Number of Local channels joined in a row: a call forwarded in a circle must end."""
 

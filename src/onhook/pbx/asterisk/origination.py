@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED, NO_ANSWER
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.pbx.asterisk.applications import (
     DIAL_APPLICATIONS,
@@ -33,7 +34,6 @@ _CHANNEL_ID = re.compile(r".*\.([0-9]{1,18})")
 """The id of a channel ends in its number since Asterisk was started."""
 
 _WITHOUT_CALLEE: Mapping[str, Any] = {"dst_channel": NO_CHANNEL, "inner_destination": "", "inner_data": ""}
-_ANSWERED, _NO_ANSWER = "ANSWERED", "NO ANSWER"
 
 
 def resolve_origination(cdrs: Sequence[Cdr], call: AsteriskCall) -> list[Cdr]:
@@ -111,7 +111,7 @@ def _is_wait(cdr: Cdr, call: Cdr, *, is_first_party: bool) -> bool:
     """
     if cdr.dst_channel or cdr.application not in _CONNECTING_APPLICATIONS or cdr.start > call.start:
         return False
-    is_same_dial = cdr.application_data == call.application_data and cdr.disposition == _ANSWERED
+    is_same_dial = cdr.application_data == call.application_data and cdr.disposition == ANSWERED
     return is_first_party or (is_same_dial and not is_dialled(cdr.destination))
 
 
@@ -144,7 +144,7 @@ def _merge_members(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
             yield cdr
     for group_cdrs in groups.values():
         answered_cdrs = [
-            cdr for cdr in group_cdrs if (cdr.dst_channel or cdr.group_application) and cdr.disposition == _ANSWERED
+            cdr for cdr in group_cdrs if (cdr.dst_channel or cdr.group_application) and cdr.disposition == ANSWERED
         ]
         waits = [cdr for cdr in group_cdrs if cdr not in answered_cdrs]
         for cdr in answered_cdrs:
@@ -179,14 +179,14 @@ def _resolve_pair(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
         return
     first_cdr = max(
         (cdr for cdr in cdrs if cdr.channel.half == "2"),
-        key=lambda cdr: (cdr.disposition == _ANSWERED, cdr.talk),
+        key=lambda cdr: (cdr.disposition == ANSWERED, cdr.talk),
         default=None,
     )
     other_cdrs = [cdr for cdr in cdrs if cdr.channel.half == "1" and cdr.application != ORIGINATION_APPLICATION]
     if first_cdr is None:
         yield from other_cdrs
         return
-    if not other_cdrs or (first_cdr.dst_channel and first_cdr.disposition != _ANSWERED):
+    if not other_cdrs or (first_cdr.dst_channel and first_cdr.disposition != ANSWERED):
         yield _unanswered_or_alone(first_cdr, header)
         return
     for cdr in _merge_members(other_cdrs) if _is_outside(first_cdr.dst_channel, header) else other_cdrs:
@@ -195,7 +195,7 @@ def _resolve_pair(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
 
 def _unanswered_or_alone(first_cdr: Cdr, header: CallHeader) -> Cdr:
     """Return an attempt to reach the first party, or the first party alone where no second half was reported."""
-    if not first_cdr.dst_channel or first_cdr.disposition == _ANSWERED:
+    if not first_cdr.dst_channel or first_cdr.disposition == ANSWERED:
         return msgspec.structs.replace(first_cdr, origination="call")
     if _is_outside(first_cdr.dst_channel, header):
         return _unanswered_customer(first_cdr, first_cdr.dst_channel, first_cdr.destination)
@@ -254,7 +254,7 @@ def _reverse(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
         source = machine_name(cdr)
         caller = Channel("", "", source)
         if cdr.application == QUEUE_APPLICATION or cdr.application in DIAL_APPLICATIONS:
-            cdr = msgspec.structs.replace(cdr, disposition=_NO_ANSWER, answer=None, talk=0)
+            cdr = msgspec.structs.replace(cdr, disposition=NO_ANSWER, answer=None, talk=0)
     return msgspec.structs.replace(
         cdr,
         channel=caller,

@@ -5,17 +5,14 @@ ends with the consultation before an attended transfer.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import msgspec
 
-from onhook.pbx.asterisk.call import Cel
+from onhook.cdr.call_details import ANSWERED
+from onhook.pbx.asterisk.call import CUT_SPAN, Cel
 from onhook.pbx.asterisk.call_events import CallEvents
-from onhook.pbx.asterisk.call_row import ANSWERED, CallRow
+from onhook.pbx.asterisk.call_row import CallRow
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
-
-CUT_SPAN = timedelta(seconds=1)
-"""Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""
 
 RECORDING_APPLICATION = "MixMonitor"
 _TARGET = "transfer_target_channel_name"

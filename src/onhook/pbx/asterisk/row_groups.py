@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED, NO_ANSWER
 from onhook.pbx.asterisk.applications import QUEUE_APPLICATION, as_group_cdr, dialled_extension, first_argument
 from onhook.pbx.asterisk.call import CallHeader, Cdr, seconds_between
-from onhook.pbx.asterisk.call_row import ANSWERED, NO_ANSWER, CallRow, is_conference, is_trunk
+from onhook.pbx.asterisk.call_row import CallRow, is_conference, is_trunk
 from onhook.pbx.asterisk.channels import NO_CHANNEL, dialled_number, is_device_of, is_dialled
 
 

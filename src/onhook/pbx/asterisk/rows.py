@@ -18,6 +18,7 @@ from datetime import datetime
 
 import msgspec
 
+from onhook.cdr.call_details import ANSWERED, BUSY, FAILED, NO_ANSWER, VOICEMAIL
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.pbx.asterisk.applications import (
     CALLEE_APPLICATIONS,
@@ -31,7 +32,7 @@ from onhook.pbx.asterisk.applications import (
     rings_members,
 )
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel, seconds_between
-from onhook.pbx.asterisk.call_row import ANSWERED, BUSY, FAILED, NO_ANSWER, VOICEMAIL, CallRow, RowKind, is_trunk
+from onhook.pbx.asterisk.call_row import CallRow, RowKind, is_trunk
 from onhook.pbx.asterisk.channels import NO_CHANNEL, is_device_of, is_dialled
 from onhook.pbx.asterisk.dial_strings import match_numbers, parse_devices, rings_several
 from onhook.pbx.asterisk.local_channels import resolve_local_channels

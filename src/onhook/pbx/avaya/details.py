@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import ANSWERED, NO_ANSWER, VOICEMAIL, CallDetails
 from onhook.cdr.identity import CALLEE_KIND
 from onhook.cdr.utc_offset import normalize_wall_clock
 from onhook.pbx.avaya.segment import Segment, SegmentParty
 from onhook.pbx.json_fields import TEXT_CHARACTERS_MAX
-
-NO_ANSWER = "NO ANSWER"
 
 _AUTHORISATION_CODE, _CALL_CHARGE, _CURRENCY = 1, 3, 4
 _TARGETING_CAUSE, _TARGETER = 10, 11

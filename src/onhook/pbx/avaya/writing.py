@@ -7,8 +7,7 @@ import hashlib
 import re
 from datetime import datetime
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import ANSWERED, VOICEMAIL, CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.pbx.lines import clean_value, format_clock_duration, format_time
 

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import DURATION_SECONDS_MAX, UTC_OFFSET, CallDetails
+from onhook.cdr.call_details import (
+    ANSWERED,
+    BUSY,
+    DURATION_SECONDS_MAX,
+    FAILED,
+    NO_ANSWER,
+    UTC_OFFSET,
+    VOICEMAIL,
+    CallDetails,
+)
 from onhook.cdr.identity import BY_CALLEE_CHANNEL, CALLEE_KIND, IDENTIFIED_BY
 from onhook.cdr.number_plan import LegKind
 from onhook.pbx.cucm.devices import decode_address, find_device_kind
 from onhook.pbx.cucm.rows import CdrRow
-
-NO_ANSWER, BUSY, FAILED = "NO ANSWER", "BUSY", "FAILED"
 
 BUSY_CAUSE = 17
 FAILED_CAUSES = frozenset({1, 2, 3, 4, 5, 6, 21, 22, 25, 27, 28, 29, 34, 38, 41, 42, 43, 44, 47, 57, 58, 63, 88, 102})

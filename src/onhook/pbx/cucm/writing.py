@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import UTC_OFFSET, CallDetails, fold_word
+from onhook.cdr.call_details import ANSWERED, UTC_OFFSET, VOICEMAIL, CallDetails, fold_word
 from onhook.cdr.identity import extract_number
 from onhook.cdr.number_plan import NumberPlan
 

@@ -5,7 +5,7 @@ The number of a cause (Q.850) says less: seven names share 16.
 
 from collections.abc import Mapping
 
-ANSWERED, BUSY, NO_ANSWER, FAILED = "ANSWERED", "BUSY", "NO ANSWER", "FAILED"
+from onhook.cdr.call_details import BUSY, FAILED, NO_ANSWER
 
 ANSWERED_ELSEWHERE = frozenset({"LOSE_RACE", "PICKED_OFF"})
 """Another telephone answered."""

@@ -10,17 +10,11 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.call_assembly import ABANDONED, VOICEMAIL
+from onhook.cdr.call_details import ABANDONED, ANSWERED, NO_ANSWER, VOICEMAIL
 from onhook.cdr.number_plan import LegKind
 from onhook.pbx.freeswitch.call import CallLegs, callee_number, is_click_to_call
 from onhook.pbx.freeswitch.documents import MICROSECONDS
-from onhook.pbx.freeswitch.hangup_causes import (
-    ANSWERED,
-    ANSWERED_ELSEWHERE,
-    NO_ANSWER,
-    cause_of_caller,
-    status_of_unanswered,
-)
+from onhook.pbx.freeswitch.hangup_causes import ANSWERED_ELSEWHERE, cause_of_caller, status_of_unanswered
 from onhook.pbx.freeswitch.leg import Leg, OriginatedLeg
 from onhook.pbx.freeswitch.machines import MachineStage, find_stages, profile_at
 

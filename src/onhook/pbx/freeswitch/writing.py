@@ -14,11 +14,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from onhook.cdr.call_details import UTC_OFFSET, CallDetails
+from onhook.cdr.call_details import ANSWERED, BUSY, FAILED, UTC_OFFSET, CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.pbx.freeswitch.documents import ARRAY_PREFIX, ARRAY_SEPARATOR, MICROSECONDS, join_array
-from onhook.pbx.freeswitch.hangup_causes import ANSWERED, BUSY, FAILED
 
 DOMAIN = "pbx.example.com"
 _NORMAL = "NORMAL_CLEARING"

@@ -9,14 +9,20 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from onhook.cdr.call_assembly import ABANDONED, ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import DURATION_SECONDS_MAX, UTC_OFFSET, CallDetails
+from onhook.cdr.call_details import (
+    ABANDONED,
+    ANSWERED,
+    DURATION_SECONDS_MAX,
+    NO_ANSWER,
+    UTC_OFFSET,
+    VOICEMAIL,
+    CallDetails,
+)
 from onhook.cdr.identity import CALLEE_KIND, extract_name
 from onhook.cdr.number_plan import LegKind
 from onhook.cdr.utc_offset import offset_between
 from onhook.pbx.grandstream.records import UcmRow, choose_rows
 
-NO_ANSWER = "NO ANSWER"
 QUEUE, VOICEMAIL_ACTIONS = "QUEUE", ("VM", "VOICEMAIL")
 
 _MACHINE_KINDS: Mapping[str, LegKind] = {

@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import ANSWERED, VOICEMAIL, CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import LegKind, NumberPlan
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import DURATION_SECONDS_MAX, CallDetails
+from onhook.cdr.call_details import ANSWERED, DURATION_SECONDS_MAX, VOICEMAIL, CallDetails
 from onhook.cdr.identity import CALLEE_KIND
 from onhook.cdr.number_plan import LegKind
 from onhook.lib.messages import _

@@ -14,8 +14,15 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.call_assembly import ABANDONED, ANSWERED
-from onhook.cdr.call_details import DURATION_SECONDS_MAX, UTC_OFFSET, CallDetails, fold_word
+from onhook.cdr.call_details import (
+    ABANDONED,
+    ANSWERED,
+    DURATION_SECONDS_MAX,
+    NO_ANSWER,
+    UTC_OFFSET,
+    CallDetails,
+    fold_word,
+)
 from onhook.cdr.identity import BY_CALLEE_CHANNEL, CALLEE_KIND, IDENTIFIED_BY
 from onhook.cdr.number_plan import LegKind
 from onhook.cdr.utc_offset import YEAR_MAX, YEAR_MIN
@@ -25,7 +32,6 @@ from onhook.pbx.json_fields import CALL_ID_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, 
 SEGMENTS_MAX = 1_000
 """Segments of one call: a queue that rings twenty agents for an hour has some hundreds."""
 
-NO_ANSWER = "NO ANSWER"
 
 _KINDS: Mapping[int, LegKind] = {0: "extension", 4: "queue", 13: "external"}
 """Kinds by the numbers of types that are known; of others the number plan decides."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from onhook.cdr.call_details import fold_word
+from onhook.cdr.call_details import BUSY, FAILED, NO_ANSWER, fold_word
 from onhook.cdr.number_plan import LegKind
 
 Side = Literal["caller", "callee"]
@@ -34,7 +34,6 @@ _ENDED_BY: Mapping[str, Side] = {
     "DSTPARTICIPANTTERMINATED": "callee",
 }
 
-BUSY, FAILED, NO_ANSWER = "BUSY", "FAILED", "NO ANSWER"
 
 _NO_ANSWER_PARTS = ("CANCEL", "NOANSWER", "TIMEOUT", "NOTANSWERED")
 

@@ -9,14 +9,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import ANSWERED, BUSY, FAILED, VOICEMAIL, CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import LegKind, NumberPlan
 from onhook.pbx.lines import clean_value, format_clock_duration, format_time
 from onhook.pbx.threecx.details import EXTENSION_PREFIX
 from onhook.pbx.threecx.fields import DEFAULT_FIELDS, FIELDS_MIN, PREFIX
-from onhook.pbx.threecx.words import BUSY, FAILED
 
 TRUNK = "10000"
 """The first trunk of a 3CX."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onhook.cdr.call_assembly import ANSWERED
+from onhook.cdr.call_details import ANSWERED
 from onhook.store.contract import OUTSIDE_MARK
 from onhook.store.queries.conditions import LEG_OF_CALL
 
