@@ -40,7 +40,12 @@ def test_folder_thread_goes_on_after_an_error() -> None:
 def test_folder_thread_shutdown_runs_what_was_submitted_unless_it_is_cancelled(cancels_futures: bool) -> None:
     thread, released = FolderThread("sweep"), threading.Event()
     entered = threading.Event()
-    running = thread.submit(lambda: (entered.set(), released.wait(60))[1])
+
+    def wait() -> bool:
+        entered.set()
+        return released.wait(60)
+
+    running = thread.submit(wait)
     waiting, cancelled = thread.submit(lambda: 1), thread.submit(lambda: 1)
     assert entered.wait(60)
     cancelled.cancel()

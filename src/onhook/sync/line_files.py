@@ -249,7 +249,7 @@ class LineFileSweeper:
 
     def _close(self, file: BinaryIO) -> None:
         """Close a file in the thread that reads it, without waiting: `close` waits for a read that is cancelled."""
-        self._run(file.close)
+        _closed = self._run(file.close)
 
     def _note_moved(self, path: Path, moved_path: Path, mark: FileMark) -> None:
         self._moved_files.add([path], [moved_path], [mark], self._now_us() / _MICROSECONDS)
