@@ -12,7 +12,7 @@ Each store applies them in order, so that two stores made from one ledger are eq
 Invariant: an entry that this version cannot read stops the projector: its store would differ from those of others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,11 +21,14 @@ import msgspec
 from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.number_plan import NumberPlan
-from onhook.ledger.contract import CONTROL_DIALECT, LedgerEntry, RawEvent
+from onhook.ledger.contract import CONTROL_DIALECT, Ledger, LedgerEntry, RawEvent
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
 KEY_BYTES = 16
+
+ENTRIES_AT_ONCE = 1_000
+"""Read in one go."""
 
 
 class StoredFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -240,6 +243,14 @@ def _find_zone(name: str) -> ZoneInfo | None:
         raise Unavailable(
             _("unknown time zone {zone}", zone=repr(name)), hint=_("upgrade Onhook, or the package `tzdata`")
         ) from error
+
+
+async def read_control_entries(ledger: Ledger, after_seq: int = 0) -> AsyncIterator[tuple[RawEvent, ControlEntry]]:
+    """Yield the control entries of a ledger after a number, in order, each with its raw event. Raises `Unavailable`."""
+    while raw_events := await ledger.control_entries(after_seq, ENTRIES_AT_ONCE):
+        for raw_event in raw_events:
+            yield raw_event, decode_control(raw_event)
+        after_seq = raw_events[-1].seq
 
 
 class FactsHistory:

@@ -14,9 +14,9 @@ from onhook.ledger.control_entries import (
     ControlEntry,
     FactsChanged,
     ReRead,
-    decode_control,
     encode_control,
     find_changes,
+    read_control_entries,
 )
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
@@ -24,8 +24,6 @@ from onhook.lib.messages import _
 
 TRIES_MAX = 20
 """Tries to append after entries of other processes; each takes milliseconds."""
-
-ENTRIES_AT_ONCE = 1_000
 
 FactsReader = Callable[[], Awaitable[Mapping[str, PbxFacts]]]
 """Returns the current facts of all registered PBXs, by each of their serial numbers, folded."""
@@ -80,9 +78,7 @@ class FactsPublisher:
         self._known_sns.update(sns)
 
     async def _read_published(self) -> None:
-        while raw_events := await self._ledger.control_entries(self._last_control_seq, ENTRIES_AT_ONCE):
-            for raw_event in raw_events:
-                entry = decode_control(raw_event)
-                if isinstance(entry, FactsChanged):
-                    self._published[fold_sn(entry.sn)] = entry
-            self._last_control_seq = raw_events[-1].seq
+        async for raw_event, entry in read_control_entries(self._ledger, self._last_control_seq):
+            if isinstance(entry, FactsChanged):
+                self._published[fold_sn(entry.sn)] = entry
+            self._last_control_seq = raw_event.seq

@@ -10,7 +10,7 @@ import logging
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
-from onhook.ledger.control_entries import Forgotten, decode_control
+from onhook.ledger.control_entries import Forgotten, read_control_entries
 from onhook.lib.clock import Clock
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
@@ -22,8 +22,6 @@ STORE_NAME = "hub"
 
 REPORT_SECONDS = 60.0
 """Between two reports of a store: raw events are deleted hours apart."""
-
-ENTRIES_AT_ONCE = 1_000
 
 
 def store_name(config: Config) -> str:
@@ -51,13 +49,9 @@ class EventDeletion:
     async def load(self) -> None:
         """Read the entries of the ledger."""
         self._pending.clear()
-        after_seq = 0
-        while raw_events := await self._ledger.control_entries(after_seq, ENTRIES_AT_ONCE):
-            after_seq = raw_events[-1].seq
-            for raw_event in raw_events:
-                entry = decode_control(raw_event)
-                if isinstance(entry, Forgotten):
-                    self.add(raw_event.seq, entry)
+        async for raw_event, entry in read_control_entries(self._ledger):
+            if isinstance(entry, Forgotten):
+                self.add(raw_event.seq, entry)
 
     def add(self, seq: int, entry: Forgotten) -> None:
         """Add the entry with this number."""

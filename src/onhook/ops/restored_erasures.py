@@ -14,7 +14,7 @@ from onhook.appdb.erasures import NumberRows
 from onhook.appdb.leases import NODE_PREFIX
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
-from onhook.ledger.control_entries import Erased, copy_entry, decode_control, encode_control
+from onhook.ledger.control_entries import Erased, copy_entry, encode_control, read_control_entries
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
@@ -22,8 +22,6 @@ from onhook.ops.cluster_ledger import open_checked_ledger
 from onhook.ops.engines import Engines
 from onhook.ops.erasure_list import check_lists, read_list
 from onhook.ops.instance_lock import exclusive_intake_lock, instance_lock, prepare_directory
-
-ENTRIES_AT_ONCE = 1_000
 
 TRIES_MAX = 10
 """An intake may append what has changed of a PBX meanwhile."""
@@ -97,9 +95,4 @@ async def _append_missing(ledger: Ledger, listed_entries: dict[str, Erased], clo
 
 
 async def _read_entries(ledger: Ledger) -> list[Erased]:
-    entries: list[Erased] = []
-    after_seq = 0
-    while raw_events := await ledger.control_entries(after_seq, ENTRIES_AT_ONCE):
-        after_seq = raw_events[-1].seq
-        entries += [entry for raw_event in raw_events if isinstance(entry := decode_control(raw_event), Erased)]
-    return entries
+    return [entry async for _raw_event, entry in read_control_entries(ledger) if isinstance(entry, Erased)]

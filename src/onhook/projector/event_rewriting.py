@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
-    ControlEntry,
     Erased,
     FactsChanged,
     FactsHistory,
-    decode_control,
     encode_control,
+    read_control_entries,
 )
 from onhook.pbx.dialect import Dialects, LegDialect
 from onhook.pbx.erased import DIALECT, format_erased
@@ -25,8 +24,6 @@ from onhook.store.contract import Store
 
 EVENTS_AT_ONCE = 5_000
 """Read and parsed in one go, in a thread: some tenths of a second."""
-
-ENTRIES_AT_ONCE = 1_000
 
 
 class EventRewriter:
@@ -55,15 +52,13 @@ class EventRewriter:
     async def load(self) -> None:
         """Read the control entries that are new."""
         self._re_read_seq = await self._store.re_read_seq()
-        while page := await self._ledger.control_entries(self._loaded_to, ENTRIES_AT_ONCE):
-            for raw_event in page:
-                entry = decode_control(raw_event)
-                self._loaded_to = raw_event.seq
-                if isinstance(entry, Erased | FactsChanged):
-                    self._controls.append((raw_event.seq, entry))
-                if isinstance(entry, Erased):
-                    self._times[raw_event.seq] = raw_event.received_at
-                    self._erasures.add(raw_event.seq, entry)
+        async for raw_event, entry in read_control_entries(self._ledger, self._loaded_to):
+            self._loaded_to = raw_event.seq
+            if isinstance(entry, Erased | FactsChanged):
+                self._controls.append((raw_event.seq, entry))
+            if isinstance(entry, Erased):
+                self._times[raw_event.seq] = raw_event.received_at
+                self._erasures.add(raw_event.seq, entry)
 
     async def rewrite_listed(self, seq: int, entry: Erased) -> int:
         """Rewrite the events that the entry with this number lists; return how many. Raises `Unavailable`."""
@@ -166,14 +161,6 @@ def _split_at_controls(raw_events: Sequence[RawEvent]) -> Iterator[Sequence[RawE
             run = []
     if run:
         yield run
-
-
-async def read_control_entries(ledger: Ledger) -> list[tuple[int, ControlEntry]]:
-    """Return all control entries of a ledger, in order, with their numbers. Raises `Unavailable`."""
-    entries: list[tuple[int, ControlEntry]] = []
-    while page := await ledger.control_entries(entries[-1][0] if entries else 0, ENTRIES_AT_ONCE):
-        entries += [(raw_event.seq, decode_control(raw_event)) for raw_event in page]
-    return entries
 
 
 async def read_between(ledger: Ledger, after_seq: int, end_seq: int) -> list[RawEvent]:

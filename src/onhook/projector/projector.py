@@ -26,6 +26,7 @@ from onhook.ledger.control_entries import (
     ReRead,
     decode_control,
     encode_control,
+    read_control_entries,
 )
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, Unavailable
@@ -44,7 +45,7 @@ from onhook.projector.event_parsing import (
     parse_events,
     with_own_dialects,
 )
-from onhook.projector.event_rewriting import read_between, read_control_entries
+from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
 from onhook.projector.moved_calls import move_calls, rename_calls
 from onhook.projector.replaced_calls import ReplacedCalls
@@ -359,7 +360,7 @@ class Projector:
         """Return the facts as of the store's position."""
         if self._history is None:
             position = await self._store.position()
-            entries = await read_control_entries(self._ledger)
+            entries = [(raw_event.seq, entry) async for raw_event, entry in read_control_entries(self._ledger)]
             re_read_seqs = [seq for seq, entry in entries if isinstance(entry, ReRead) and not entry.seqs]
             # A store that begins anew is made by the last one.
             re_read_seq = await self._store.re_read_seq() if position else max(re_read_seqs, default=0)
