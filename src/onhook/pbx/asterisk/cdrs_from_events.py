@@ -6,11 +6,14 @@ Invariant: the rows of such a call are those that its CDRs would have given, as 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from onhook.cdr.call_details import ANSWERED, BUSY, FAILED, NO_ANSWER
 from onhook.pbx.asterisk.applications import ORIGINATION_APPLICATION, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import CUT_SPAN, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL
+
+ItemT = TypeVar("ItemT", Cdr, Cel)
 
 CALLED_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
 """Applications of a channel that is called by another one."""
@@ -38,13 +41,14 @@ def derive_cdrs(linked_id: str, cels: Sequence[Cel]) -> tuple[Cdr, ...]:
 
 def derive_later_cdrs(cdrs: Sequence[Cdr], cels: Sequence[Cel]) -> tuple[Cdr, ...]:
     """Return a CDR for each queue and number that a caller called after its last CDR without reaching a party."""
+    cdrs_by_channel = _group_by_channel(cdrs)
     return tuple(
         _build_cdr(cdrs[0].linked_id, events, application_start, (), _until_application_end(events, application_start))
         for channel, events in _group_by_channel(cels).items()
         for application_start in events
         if application_start.name == "APP_START"
         and application_start.application in _WAITING_APPLICATIONS
-        and _is_without_cdr(application_start, [cdr for cdr in cdrs if cdr.channel.name == channel])
+        and _is_without_cdr(application_start, cdrs_by_channel.get(channel, ()))
     )
 
 
@@ -68,11 +72,11 @@ def _until_application_end(events: Sequence[Cel], application_start: Cel) -> Seq
     return later_events[: end_index + 1]
 
 
-def _group_by_channel(cels: Sequence[Cel]) -> dict[str, list[Cel]]:
-    events_by_channel: dict[str, list[Cel]] = {}
-    for cel in cels:
-        events_by_channel.setdefault(cel.channel.name, []).append(cel)
-    return events_by_channel
+def _group_by_channel(items: Sequence[ItemT]) -> dict[str, list[ItemT]]:
+    items_by_channel: dict[str, list[ItemT]] = {}
+    for item in items:
+        items_by_channel.setdefault(item.channel.name, []).append(item)
+    return items_by_channel
 
 
 def _caller_cdrs(linked_id: str, events: Sequence[Cel], called_events: dict[str, list[Cel]]) -> Iterator[Cdr]:
