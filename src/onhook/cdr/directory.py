@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from onhook.cdr.identity import extract_name, extract_number
+from onhook.cdr.identity import differ_in_prefix, extract_name, extract_number
 from onhook.cdr.number_masking import canonical_digits, is_masked
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
@@ -145,7 +145,7 @@ class NameDirectory:
         matches = [
             (contact_digits == digits, len(contact_digits), name)
             for contact_digits, name in self._contacts.get(digits[-SUFFIX_DIGITS:], ())
-            if _is_same_number(contact_digits, digits)
+            if contact_digits == digits or differ_in_prefix(contact_digits, digits, common_digits_min=SUFFIX_DIGITS)
         ]
         return max(matches)[2] if matches else ""
 
@@ -218,8 +218,3 @@ def _significant_digits(number: str) -> str:
     digits = canonical_digits(number)
     significant = digits.lstrip("0")
     return significant if len(significant) >= SUFFIX_DIGITS else digits
-
-
-def _is_same_number(first: str, second: str) -> bool:
-    shorter, longer = sorted((first, second), key=len)
-    return first == second or (len(shorter) >= SUFFIX_DIGITS and longer.endswith(shorter))

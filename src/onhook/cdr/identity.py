@@ -53,6 +53,19 @@ def extract_number(party: str) -> str:
     return text
 
 
+def differ_in_prefix(first: str, second: str, *, common_digits_min: int) -> bool:
+    """Return whether one of two numbers, of digits, is the end of the other, and has so many digits at least: prefixes
+    for line, country and area vary.
+
+    >>> differ_in_prefix("5551234567", "15551234567", common_digits_min=7)
+    True
+    >>> differ_in_prefix("101", "9101", common_digits_min=7)
+    False
+    """
+    shorter, longer = sorted((first, second), key=len)
+    return len(shorter) >= common_digits_min and longer.endswith(shorter)
+
+
 def extract_name(party: str) -> str:
     """Return the name in `Name<number>`, or empty if there is only a number.
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import extract_number
+from onhook.cdr.identity import differ_in_prefix, extract_number
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.lib.errors import ParseError
@@ -103,13 +103,17 @@ def _compare(parties: Sequence[str], line_party: str) -> bool | None:
     line_number, numbers = extract_number(line_party), [extract_number(party) for party in parties if party]
     if not line_number or not numbers:
         return None
-    return any(number == line_number or _is_same_number(number, line_number) for number in numbers)
+    line_digits = _significant_digits(line_number)
+    return any(
+        number == line_number
+        or differ_in_prefix(_significant_digits(number), line_digits, common_digits_min=COMMON_DIGITS_MIN)
+        for number in numbers
+    )
 
 
-def _is_same_number(number: str, other: str) -> bool:
-    """Return whether two numbers differ in their prefix only: a trunk may add one, or remove the country code."""
-    shorter, longer = sorted(("".join(filter(str.isdecimal, text)).lstrip("0") for text in (number, other)), key=len)
-    return len(shorter) >= COMMON_DIGITS_MIN and longer.endswith(shorter)
+def _significant_digits(number: str) -> str:
+    """Return the digits of a number from the first one that is no zero: a trunk may add zeros, or remove them."""
+    return "".join(filter(str.isdecimal, number)).lstrip("0")
 
 
 def _start(details: CallDetails) -> datetime:
