@@ -216,14 +216,15 @@ async def test_nats_message_without_a_confirmation_keeps_those_of_others(server:
     await client.close()
 
 
-async def test_nats_full_stream_of_one_pbx_fails_alone(server: NatsKindServer) -> None:
-    async def add_stream() -> None:
-        client = await server.server.connect()
-        config = StreamConfig(name="full", subjects=["full.calls"], max_msgs=1, discard=DiscardPolicy.NEW)
-        await client.jetstream().add_stream(config)
-        await client.close()
+async def add_stream_of_one_message(server: NatsServer, name: str) -> None:
+    client = await server.connect()
+    config = StreamConfig(name=name, subjects=[f"{name}.calls"], max_msgs=1, discard=DiscardPolicy.NEW)
+    await client.jetstream().add_stream(config)
+    await client.close()
 
-    run_elsewhere(add_stream())
+
+async def test_nats_full_stream_of_one_pbx_fails_alone(server: NatsKindServer) -> None:
+    run_elsewhere(add_stream_of_one_message(server.server, "full"))
     full, stored = notification(record(sn="full")), notification(record(sn="onhook"))
     settings = server.settings | {"fields": {"subject": "{sn}.calls"}}
     assert [outcome for outcome, _detail in await send(settings, full)] == ["accepted"]
@@ -231,6 +232,22 @@ async def test_nats_full_stream_of_one_pbx_fails_alone(server: NatsKindServer) -
     assert results == [("rejected", "maximum messages exceeded"), ("accepted", "stored in the stream calls")]
     only_full = server.settings | {"fields": {"subject": "full.calls"}}
     assert await send(only_full, notification(record())) == [("unreachable", "maximum messages exceeded")]
+
+
+async def test_nats_error_of_one_message_ends_no_other_that_is_not_confirmed_yet(server: NatsKindServer) -> None:
+    run_elsewhere(add_stream_of_one_message(server.server, "small"))
+    client = await server.server.connect()
+    await client.subscribe("mute.calls")
+    await client.flush()
+    settings = server.settings | {"fields": {"subject": "{sn}.calls"}, "timeout_seconds": 1.0}
+    assert [outcome for outcome, _detail in await send(settings, notification(record(sn="small")))] == ["accepted"]
+    results = await send(settings, *(notification(record(sn=sn)) for sn in ("mute", "small", "onhook")))
+    assert results == [
+        ("rejected", "no response within 1 seconds"),
+        ("rejected", "maximum messages exceeded"),
+        ("accepted", "stored in the stream calls"),
+    ]
+    await client.close()
 
 
 async def test_nats_subject_that_is_forbidden_is_a_result_at_once(server: NatsKindServer) -> None:

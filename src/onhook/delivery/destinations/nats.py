@@ -12,7 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 import nats.aio.client
 import nats.errors
+import nats.js
 import nats.js.errors
+from nats.aio.msg import Msg
 from nats.js.api import PubAck
 
 from onhook.appdb.destination_spec import DestinationSpec
@@ -54,7 +56,7 @@ class NatsConnection:
 
     def __init__(self, client: nats.aio.client.Client, pattern: str) -> None:
         self._client = client
-        self._jetstream = client.jetstream()
+        self._jetstream = _JetStream(client)
         self._pattern = pattern
         self._subject_by_future: dict[asyncio.Future[PubAck], str] = {}
 
@@ -161,6 +163,20 @@ class NatsDriver:
 
     def is_login_error(self, error: Exception) -> bool:
         return "authorization violation" in str(error).lower()
+
+
+class _JetStream(nats.js.JetStreamContext):
+    """JetStream whose error about a message ends the confirmation of that message: the library reports it as an error
+    of the connection, without the message.
+    """
+
+    async def _handle_async_reply(self, msg: Msg) -> None:
+        try:
+            await super()._handle_async_reply(msg)
+        except nats.js.errors.APIError as error:
+            future = self._publish_async_futures.get(msg.subject.rpartition(".")[2])
+            if future is not None and not future.done():
+                future.set_exception(error)
 
 
 class _NatsClient(nats.aio.client.Client):
