@@ -9,6 +9,7 @@ from typing import Final
 import aiohttp
 import pytest
 
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.console import reader
 from onhook.lib.languages import LANGUAGES, FileCatalogue, Formats
 from onhook.lib.messages import set_catalogue
@@ -176,3 +177,65 @@ async def test_language_sweep_of_all_pages_has_no_english_text(harness: ConsoleH
 def test_language_sweep_reports_what_escapes() -> None:
     page = '<p title="Table">⟦1 call of ⟦today⟧⟧ <b>missed</b> <code>since</code> <i dir="auto">Bob</i></p>'
     assert escaped_texts(page) == ["Table", "missed"]
+
+
+class MarkedValueCatalogue(PseudoCatalogue):
+    """A pseudo-language whose texts leave out the values that are put into them, unless these are translated too."""
+
+    def fill(self, text: str, values: Mapping[str, object]) -> str:
+        return text.format_map(
+            {name: f"⟧{value}⟦" if isinstance(value, str) else value for name, value in values.items()}
+        )
+
+
+ERROR_REQUESTS: Final = (
+    (
+        "POST",
+        "destinations",
+        {"name": "A", "url": "https://a.example/", "notifies_of": "alarms", "filter": {"status": "BUSY"}},
+    ),
+    (
+        "POST",
+        "destinations",
+        {"name": "A", "url": "https://a.example/", "notifies_of": "issues", "filter": {"status": "BUSY"}},
+    ),
+    (
+        "POST",
+        "destinations",
+        {"name": "A", "kind": "postgresql", "url": "postgresql://a.example/x", "notifies_of": "alarms"},
+    ),
+    (
+        "POST",
+        "destinations",
+        {"name": "A", "kind": "postgresql", "url": "postgresql://a.example/x", "notifies_of": "issues"},
+    ),
+    (
+        "POST",
+        "destinations",
+        {"name": "A", "url": "https://a.example/", "notifies_of": "alarms", "transform": "drop x"},
+    ),
+    ("PATCH", "destinations/Pager", {"notifies_of": "calls"}),
+    ("GET", "destinations/Pager/preview", None),
+    ("POST", "destinations/Pager/replay", {"filter": {"sn": ""}}),
+)
+
+
+async def test_language_sweep_of_api_errors_has_no_english_word_in_a_sentence(
+    harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "set_language", lambda _code: set_catalogue(MarkedValueCatalogue()))
+    spec = DestinationSpec(url="https://pager.example/", notifies_of="alarms")
+    await harness.appdb.destinations.add("Pager", spec, None, after=0, now_us=1)
+    # The members and values of the API stay as they are.
+    names = {"Pager", "postgresql", "calls, records", " (notifies_of)", " (transform)"}
+    for role, requests in (("administrator", ERROR_REQUESTS), ("reader", ERROR_REQUESTS[:1])):
+        token = await harness.appdb.tokens.add(role, role, now_us=1)
+        async with harness.client(token) as client:
+            for method, path, body in requests:
+                response = await client.request(method, f"/api/v1/{path}", json=body)
+                problem = await response.json()
+                assert 400 <= response.status < 500, problem
+                for text in (problem["detail"], problem.get("hint", "")):
+                    assert not WORD.search(text) or "⟦" in text, text
+                    escaped = [part for part in re.findall(r"⟧([^⟦⟧]+)⟦", f"⟧{text}⟦") if WORD.search(part)]
+                    assert set(escaped) <= names, (path, text)

@@ -338,7 +338,7 @@ async def test_settings_page_sets_the_roles(harness: ConsoleHarness, browser: ai
     await add_telephone(harness, "Alice")
     await browser.post("/sign-in", data={"token": harness.admin_token})
     text = await (await browser.post("/sign-in-settings", data={"annotator": "yes", "reader": "yes"})).text()
-    assert "1 of 1 user has one" in text
+    assert "users with a second factor: 1 of 1" in text
     assert await harness.appdb.sign_in_settings.get() == SignInSettings(factor_roles=("annotator", "reader"))
     await browser.post("/sign-in-settings", data={})
     assert await harness.appdb.sign_in_settings.get() == SignInSettings()

@@ -245,3 +245,16 @@ def test_find_events_says_whether_it_has_looked_at_all_of_a_body(
 ) -> None:
     body_events = find_events(body, lambda _event: False, values_max=values_max)
     assert ([event for event in body_events.events if event], body_events.is_complete) == ([], is_complete)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "reason"),
+    [
+        (Yeastar(), "the body is neither JSON nor the event as printed in the vendor's manual"),
+        (NewCdr(), "the body is not a JSON object"),
+    ],
+)
+def test_body_without_an_event_has_the_sentence_of_its_dialect(dialect: Dialect, reason: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        dialect.parse(b"hello")
+    assert caught.value.message == f"could not parse the raw event: {reason}"

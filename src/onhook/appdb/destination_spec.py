@@ -239,7 +239,9 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
         _check_field(field, getattr(spec, field.name))
     if spec.notifies_of in OPERATIONAL and spec.filter != RecordFilter(sn=spec.filter.sn):
         raise UsageError(
-            _("{subject} cannot be filtered by calls", subject=spec.notifies_of),
+            _("alarms cannot be filtered by calls")
+            if spec.notifies_of == "alarms"
+            else _("issues cannot be filtered by calls"),
             hint=_("filter by sn only, or not at all"),
         )
     if spec.chosen_by_users and spec.notifies_of != "issues":
@@ -429,7 +431,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(
             _("invalid {name}: {value}", name=name, value=repr(value[:80])),
-            hint=_("use {choices}", choices=" or ".join(choices)),
+            hint=_("use one of {choices}", choices=", ".join(choices)),
         )
 
 

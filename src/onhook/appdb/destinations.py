@@ -27,6 +27,7 @@ from onhook.appdb.destination_spec import (
 from onhook.appdb.pbxs import Secret, describe_secrets, new_secret, validate_name, validate_path_name, validate_secret
 from onhook.appdb.rows import decode_secret
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
+from onhook.appdb.subject_texts import describe_subject, refuse_replay
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -169,8 +170,8 @@ class Destinations:
         new_notifies_of = changes.get("notifies_of", old.notifies_of)
         if OPERATIONAL & {new_notifies_of, old.notifies_of} and new_notifies_of != old.notifies_of:
             raise UsageError(
-                _("{old_name} notifies of {notifies_of}", old_name=old.name, notifies_of=old.notifies_of),
-                hint=_("add another destination for {new_notifies_of}", new_notifies_of=new_notifies_of),
+                describe_subject(old.name, old.notifies_of),
+                hint=_("add another destination for the other subject"),
             )
         values = {field: getattr(old, field) for field in SPEC_FIELDS}
         spec = validate_spec(DestinationSpec(**(values | {k: v for k, v in changes.items() if k in SPEC_FIELDS})))
@@ -361,11 +362,7 @@ class Destinations:
         destination = await self.get(name)
         if destination.notifies_of in OPERATIONAL:
             raise UsageError(
-                _(
-                    "{destination_name} notifies of {notifies_of}, which cannot be replayed",
-                    destination_name=destination.name,
-                    notifies_of=destination.notifies_of,
-                ),
+                refuse_replay(destination.name, destination.notifies_of),
                 hint=_("replay a destination that notifies of records or calls"),
             )
         async with self._database.transaction():

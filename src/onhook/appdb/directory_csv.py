@@ -137,7 +137,7 @@ def _parse_header(cells: Sequence[str]) -> list[str]:
             hint=_(
                 "use some of {columns}, each once; {required} are required",
                 columns=", ".join(COLUMNS),
-                required=" and ".join(REQUIRED_COLUMNS),
+                required=", ".join(REQUIRED_COLUMNS),
             ),
         )
     return columns

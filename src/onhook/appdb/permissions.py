@@ -26,7 +26,7 @@ def validate_permissions(role: Role, names: Iterable[str]) -> tuple[Permission, 
         raise UsageError(
             _("there is no permission {name}", name=repr(unknown[0][:80])),
             parameter="permissions",
-            hint=_("use {names}", names=" or ".join(PERMISSIONS)),
+            hint=_("use one of {names}", names=", ".join(PERMISSIONS)),
         )
     return () if role == "administrator" else tuple(name for name in PERMISSIONS if name in wanted)
 

@@ -82,7 +82,9 @@ def validate_role(role: str) -> Role:
     for valid_role in ROLES:
         if role == valid_role:
             return valid_role
-    raise UsageError(_("there is no role {role}", role=repr(role)), hint=_("use {roles}", roles=" or ".join(ROLES)))
+    raise UsageError(
+        _("there is no role {role}", role=repr(role)), hint=_("use one of {names}", names=", ".join(ROLES))
+    )
 
 
 def write_token_file(path: Path, text: str) -> None:

@@ -78,7 +78,7 @@ def parse_mask(text: str, *, location: str = "mask") -> Mask:
             return mask
     raise UsageError(
         _("there is no mask {mask!r}", mask=text[:40]),
-        hint=_("use {choices}", choices=" or ".join(MASKS)),
+        hint=_("use one of {choices}", choices=", ".join(MASKS)),
         parameter=location,
     )
 

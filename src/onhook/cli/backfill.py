@@ -33,7 +33,7 @@ from onhook.pbx.client import TimeWindow
 from onhook.pbx.registry import call_list_clients
 from onhook.runtime.adapters.ingest import create_ingestor, open_ingestor
 from onhook.runtime.data_files import open_files
-from onhook.sync.asterisk_sync import find_open_gaps, format_gap
+from onhook.sync.asterisk_sync import find_open_gaps, gap_times
 from onhook.sync.contract import BackfillTotals, SyncProgressCallback
 from onhook.sync.pbx_sync_manager import (
     CdrSourceSyncSpec,
@@ -226,7 +226,7 @@ def _print_result(pbx: Pbx, result: BackfillResult, gaps: Sequence[Interval]) ->
     for gap in gaps[:GAPS_PRINTED_MAX]:
         # The reason may quote the PBX.
         reason = replace_control_characters(gap.reason)
-        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=reason))
+        print(_("calls may still be missing from {since} to {until} UTC: {reason}", reason=reason, **gap_times(gap)))
 
 
 def _check_result(result: BackfillResult) -> None:

@@ -93,6 +93,15 @@ async def find_channel(app_state: AppState, principal: Principal | None, channel
     raise NotFound(_("there is no alert channel {number}", number=channel_id), hint=_("`onhook alert list` lists them"))
 
 
+def _describe_refusal(destination: Destination) -> str:
+    """Return why no test can be sent to a destination."""
+    if not is_choosable(destination):
+        return _("{name} is no destination that users choose", name=destination.name)
+    if destination.state == "paused":
+        return _("{name} is paused", name=destination.name)
+    return _("{name} is disabled", name=destination.name)
+
+
 async def send_test(appdb: AppDb, clock: Clock, channel: AlertChannel) -> None:
     """Have a test sent within seconds, on the way of an alert: quiet hours do not hold it back. Raises `UsageError`
     where none can be sent now.
@@ -105,7 +114,7 @@ async def send_test(appdb: AppDb, clock: Clock, channel: AlertChannel) -> None:
         raise NotFound(_("there is no such user or destination"))
     if destination.state != "active" or not is_choosable(destination):
         raise UsageError(
-            _("{name} is {state}, or not one that users choose", name=destination.name, state=destination.state),
+            _describe_refusal(destination),
             hint=_("`onhook destination show {name}` says why", name=shlex.quote(destination.name)),
         )
     if (await appdb.deliveries.backlog(destination.destination_id)).is_full:

@@ -9,6 +9,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import OPERATIONAL, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
+from onhook.appdb.subject_texts import describe_subject
 from onhook.cdr.call_as_record import call_as_record
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
@@ -48,7 +49,7 @@ async def preview_notification(  # noqa: PLR0917 - as the console calls it
     destination = _with_format(await appdb.destinations.get(name), payload_format)
     if destination.notifies_of in OPERATIONAL:
         raise UsageError(
-            _("{name} notifies of {subject}", name=name, subject=destination.notifies_of),
+            describe_subject(name, destination.notifies_of),
             hint=_("send a test with a sample event"),
         )
     record_filter = RecordFilter(call_id=call_id) if call_id else destination.filter

@@ -254,11 +254,11 @@ def read_calls(
     return PartlyParsedCalls(details, reason)
 
 
-def describe_undecoded(body: bytes, forms: str) -> str:
-    """Return why an unpacked body has no event; `forms` says which forms it does not have."""
+def describe_undecoded(body: bytes, other_reason: str) -> str:
+    """Return why an unpacked body has no event: it is damaged or too large, else the sentence of the dialect."""
     if is_compressed(body):
         return _("the compressed body is damaged, or larger than {limit} bytes", limit=UNPACKED_BYTES_MAX)
-    return _("the body is {forms}", forms=forms)
+    return other_reason
 
 
 def check_single_pbx(events: Iterable[Event | None]) -> None:

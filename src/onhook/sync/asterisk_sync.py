@@ -76,7 +76,7 @@ class AsteriskConnectionState:
         await self._save_connected_interval(previous_state)
         await self._asterisks.set_connected(sn, now_us)
         if previous_state.covered_until is not None:
-            reason = f"not connected: {previous_state.error or 'Onhook was not running'}"
+            reason = _("not connected: {reason}", reason=previous_state.error or _("Onhook was not running"))
             disconnected_at, connected_at = previous_state.covered_until, to_datetime(now_us)
             await self._appdb.sync_states.change_intervals(
                 sn, lambda intervals: add_disconnection(intervals, disconnected_at, connected_at, reason)
@@ -125,7 +125,9 @@ class AsteriskConnectionState:
         if not gaps:
             await self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
             return
-        detail = _("calls may be missing from {gap}: {reason}", gap=format_gap(gaps[0]), reason=gaps[0].reason)
+        detail = _(
+            "calls may be missing from {since} to {until} UTC: {reason}", reason=gaps[0].reason, **gap_times(gaps[0])
+        )
         hint = (
             _("set its CDR source with `onhook pbx change {pbx} --cdr FILE`", pbx=shlex.quote(sn))
             if source is None
@@ -174,9 +176,9 @@ async def find_open_gaps(appdb: AppDb, sn: str, now: datetime) -> list[Interval]
     return [interval for interval in intervals if interval.state == "gap" and interval.until > now - GAP_AGE_MAX]
 
 
-def format_gap(gap: Interval) -> str:
-    """Return a gap as `2026-11-24 12:00:05 to 2026-11-24 12:03:17 UTC`."""
-    return f"{gap.since:%Y-%m-%d %H:%M:%S} to {gap.until:%Y-%m-%d %H:%M:%S} UTC"
+def gap_times(gap: Interval) -> dict[str, str]:
+    """Return the times of a gap in UTC, `since` and `until`, as `2026-11-24 12:00:05`, for a sentence with both."""
+    return {"since": f"{gap.since:%Y-%m-%d %H:%M:%S}", "until": f"{gap.until:%Y-%m-%d %H:%M:%S}"}
 
 
 def build_parser_config(asterisk: AsteriskPbx) -> AsteriskParserConfig:

@@ -189,8 +189,8 @@ async def identify_reader(error: Exception, scope: Scope) -> None:
 def _change_refusal(principal: Principal) -> str:
     """Return why a reader may not change something, for a person who signed in or for a program."""
     if principal.credential == "token":
-        return _("the role {role} cannot change this: use an administrator's token", role=principal.role)
-    return _("the role {role} cannot change this: ask an administrator", role=principal.role)
+        return _("the role of this token cannot change this: use an administrator's token")
+    return _("your role cannot change this: ask an administrator")
 
 
 def _log_refusal(connection: Connection, principal: Principal) -> None:

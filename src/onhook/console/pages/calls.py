@@ -347,7 +347,10 @@ def _describe_search_text(text: str, search_filter: RecordFilter) -> str:
     if not text:
         return ""
     if search_filter.call_filter is not None and search_filter.call_filter.numbers:
-        return _("the number {numbers}", numbers=" or ".join(search_filter.call_filter.numbers))
+        numbers = search_filter.call_filter.numbers
+        if len(numbers) == 1:
+            return _("the number {number}", number=numbers[0])
+        return _("one of the numbers {numbers}", numbers=", ".join(numbers))
     if search_filter.call_filter is not None and search_filter.call_filter.name:
         return _("{name} in a name or number", name=repr(search_filter.call_filter.name))
     return _("the call {call_id}", call_id=search_filter.call_id)

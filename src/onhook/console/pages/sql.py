@@ -55,7 +55,7 @@ EXAMPLES = (
         ),
     ),
     (
-        mark("Longest talk by person"),
+        mark("Total talk by person"),
         (
             "SELECT answered_by, sum(talk_duration) AS seconds, count(*) AS calls\n"
             "FROM calls WHERE answered_by <> ''\nGROUP BY ALL ORDER BY seconds DESC LIMIT 20"

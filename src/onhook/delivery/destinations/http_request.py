@@ -118,7 +118,7 @@ class RequestTemplates:
             raise TemplateFailed(
                 _("{method} is not a method", method=repr(method[:20])),
                 location="request_method",
-                hint=_("use {choices}", choices=" or ".join(METHODS)),
+                hint=_("use one of {choices}", choices=", ".join(METHODS)),
             )
         return method
 

@@ -20,6 +20,7 @@ from onhook.appdb.destination_spec import (
     Kind,
     NotifiesOf,
 )
+from onhook.appdb.subject_texts import refuse_subject, refuse_transform
 from onhook.delivery.destinations.service_fields import ClickhouseFields, OdooFields, OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
@@ -117,7 +118,8 @@ class S3Fields(FilesFields, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     access_key: Annotated[
-        str, msgspec.Meta(description=mark("Access key, whose secret is the secret"), max_length=200)
+        str,
+        msgspec.Meta(description=mark("Access key; its secret key is the secret of the destination"), max_length=200),
     ] = ""
     region: Annotated[
         str, msgspec.Meta(description=mark("Region in signatures"), max_length=100, pattern="^[A-Za-z0-9-]+$")
@@ -146,7 +148,11 @@ class EmailFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ""
     digest_seconds: Annotated[
         int,
-        msgspec.Meta(description=mark("Seconds of which one mail has all; 0: a mail each"), ge=0, le=BATCH_SECONDS_MAX),
+        msgspec.Meta(
+            description=mark("Seconds for which notifications are collected in one mail; 0: one mail each"),
+            ge=0,
+            le=BATCH_SECONDS_MAX,
+        ),
     ] = 0
 
 
@@ -418,7 +424,7 @@ def check_kind(spec: DestinationSpec) -> None:
     decode_fields(spec, kind.fields)
     if spec.transform and spec.notifies_of in OPERATIONAL:
         raise UsageError(
-            _("{subject} have no members to change", subject=spec.notifies_of),
+            refuse_transform(spec.notifies_of),
             location="transform",
             hint=_("leave it out"),
         )
@@ -427,9 +433,9 @@ def check_kind(spec: DestinationSpec) -> None:
         return  # its address is checked when it is stored, with reasons of its own
     if spec.notifies_of not in kind.notifies_of:
         raise UsageError(
-            _("a destination of the kind {kind} cannot notify of {subject}", kind=spec.kind, subject=spec.notifies_of),
+            refuse_subject(spec.kind, spec.notifies_of),
             location="notifies_of",
-            hint=_("use {choices}", choices=" or ".join(sorted(kind.notifies_of))),
+            hint=_("use one of {choices}", choices=", ".join(sorted(kind.notifies_of))),
         )
     has_place = _has_host(spec.url) if kind.has_host else _has_path(spec.url)
     if has_place and spec.kind in HTTP_KINDS - PLAIN_HTTP_KINDS:

@@ -78,6 +78,6 @@ def get_recipe(name: str) -> Recipe:
         raise UsageError(
             _("there is no recipe {name}", name=repr(name[:80])),
             location="recipe",
-            hint=_("use {choices}", choices=", ".join(recipes)),
+            hint=_("use one of {choices}", choices=", ".join(recipes)),
         )
     return recipes[name]

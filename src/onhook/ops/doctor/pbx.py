@@ -251,7 +251,7 @@ def _connectivity_checks(credentials: PbxCredentials, now: datetime, zone: ZoneI
     try:
         socket.create_connection((host, port), CONNECT_SECONDS_MAX).close()
     except OSError as error:
-        reason = error.strerror or "no response in time"
+        reason = error.strerror or _("no response in time")
         yield Check(
             "ERROR",
             _("port {port} cannot be reached: {reason}", port=port, reason=reason),
@@ -321,7 +321,8 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
     if is_without_facts(response):
         yield _missing_facts_check(response, target.pbx)
     elif response.error_kind is not None:
-        yield _api_error_check("its system information", response, "try again in some minutes")
+        detail = _("cannot read its system information: {error_text}", error_text=response.error_text)
+        yield _api_error_check(detail, response, _("try again in some minutes"))
     else:
         for check in _check_facts(session.client.parse_facts(response), clock.now(), target):
             yield check
@@ -329,7 +330,8 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
     if response.error_kind == "unsupported":
         yield Check("OK", _("this firmware has no webhooks in its API: they are not checked"))
     elif response.error_kind is not None:
-        yield _api_error_check("its webhooks", response, "give the client the permission to read them")
+        detail = _("cannot read its webhooks: {error_text}", error_text=response.error_text)
+        yield _api_error_check(detail, response, _("give the client the permission to read them"))
     else:
         for check in _check_webhooks(session.client.parse_webhooks(response), target):
             yield check
@@ -357,21 +359,22 @@ def _missing_facts_check(response: PbxResponse, pbx: Pbx) -> Check:
     return Check("WARNING", detail, hint)
 
 
-def _api_error_check(subject: str, response: PbxResponse, hint: str) -> Check:
+def _api_error_check(detail: str, response: PbxResponse, hint: str) -> Check:
     """Return the check for an error response; only errors that are not the request's are temporary."""
     if response.error_kind in ("token_expired", "temporary", "invalid_response", "too_many_tokens"):
-        hint = (
-            "try again in some minutes; if it persists, another program may use the same client id and "
-            "revoke Onhook's tokens"
+        hint = _(
+            "try again in some minutes; if it persists, another program may use the same client id and revoke Onhook's"
+            " tokens"
         )
-    return Check(
-        "WARNING", _("cannot read {subject}: {error_text}", subject=subject, error_text=response.error_text), hint
-    )
+    return Check("WARNING", detail, hint)
 
 
 def _check_facts(facts: SystemFacts, now: datetime, target: PbxCheckTarget) -> Iterator[Check]:
     pbx = target.pbx
-    yield Check("OK", _("its firmware is {firmware}", firmware=facts.firmware or "unknown"))
+    if facts.firmware:
+        yield Check("OK", _("its firmware is {firmware}", firmware=facts.firmware))
+    else:
+        yield Check("OK", _("it does not report its firmware"))
     if facts.sn and facts.sn != pbx.sn:
         yield Check(
             "ERROR",
@@ -394,7 +397,7 @@ def _check_facts(facts: SystemFacts, now: datetime, target: PbxCheckTarget) -> I
     zone = pbx.zone_info
     expected = None if zone is None else now.astimezone(zone).utcoffset()
     if expected is not None and facts.offset_seconds not in (None, round(expected.total_seconds())):
-        hint = "set its time zone, or use `onhook pbx change --zone`"
+        hint = _("set its time zone, or use `onhook pbx change --zone`")
         yield Check("WARNING", _("its local time is not that of {zone}", zone=pbx.zone), hint)
 
 

@@ -113,7 +113,7 @@ class NewCdr:
         body = unpack(body)
         events = find_events(body, _is_event).events
         if not events:
-            raise parse_error(describe_undecoded(body, _("not a JSON object")))
+            raise parse_error(describe_undecoded(body, _("the body is not a JSON object")))
         check_single_pbx(events)
         label = next((_classify(event)[1] for event in events if event), "unknown")
         reason = _("the event is {label}, not {expected}", label=label, expected=EVENT)

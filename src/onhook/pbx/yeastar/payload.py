@@ -140,7 +140,8 @@ def parse_details(body: bytes) -> list[CallDetails]:
             hint=_("remove the PBX, and add it with `onhook pbx add NAME --dialect newcdr`"),
         )
     if not envelopes:
-        raise parse_error(describe_undecoded(body, _("neither JSON nor the event as printed in the vendor's manual")))
+        reason = _("the body is neither JSON nor the event as printed in the vendor's manual")
+        raise parse_error(describe_undecoded(body, reason))
     reason = _("`msg` is not a readable JSON object, and the body has no `call_id`")
     return read_calls(members, _build_details, reason)
 
