@@ -1,6 +1,7 @@
 """The process of a query: what it cannot do, whatever the engine is made to do."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from onhook.store.sql.confinement import ProcessLimits, confine_process
 
 path, queries = json.loads(sys.stdin.read())
 limits = {"cpu_seconds": 60, "wall_seconds": 60, "file_bytes": 0}
-confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits))
+confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits), os.getppid())
 results = []
 with query_process.open_copy(path) as connection:
     for query in queries:
@@ -44,7 +45,7 @@ from onhook.store.sql import query_process
 from onhook.store.sql.confinement import ProcessLimits, confine_process
 
 limits = {"cpu_seconds": 60, "wall_seconds": 60, "file_bytes": 0}
-confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits))
+confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits), os.getppid())
 connection = query_process.open_copy(sys.argv[1])
 for name, action in {
     "open": lambda: open("/etc/passwd"),
@@ -124,8 +125,9 @@ def test_query_process_without_its_parent_ends(copy: Path) -> None:
     """The parent is killed, and has no time to end anything."""
     request = json.dumps({"path": str(copy), "sql": "SELECT count(*) FROM range(10000000000) a, range(1000) b"})
     parent_script = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "onhook.store.sql.query_process"], stdin=subprocess.PIPE)
+import os, subprocess, sys
+command = [sys.executable, "-m", "onhook.store.sql.query_process", str(os.getpid())]
+child = subprocess.Popen(command, stdin=subprocess.PIPE)
 child.stdin.write(sys.argv[1].encode()); child.stdin.close()
 print(child.pid, flush=True)
 child.wait()
@@ -137,6 +139,16 @@ child.wait()
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     wait_for(lambda: not read(status) or "State:\tZ" in read(status))
+
+
+def test_query_process_whose_parent_has_died_before_it_began_ends(copy: Path) -> None:
+    request = json.dumps({"path": str(copy), "sql": "SELECT 1"})
+    command = [sys.executable, "-m", "onhook.store.sql.query_process"]
+    for parent_pid, exit_code in ((os.getpid(), 0), (os.getppid(), -signal.SIGKILL)):
+        completed = subprocess.run(
+            [*command, str(parent_pid)], input=request, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert completed.returncode == exit_code
 
 
 @pytest.mark.parametrize(
@@ -186,7 +198,7 @@ def test_run_query_value_that_python_lacks_is_an_error_of_the_query(sql: str) ->
 def test_process_out_of_memory_blames_the_query_for_its_own_only(module: str, kind: str) -> None:
     """The copy is Onhook's own work: another attempt may succeed."""
     script = OUT_OF_MEMORY.replace("{module}", module)
-    failure = msgspec.json.decode(run_script(script), type=SqlReply).failure
+    failure = msgspec.json.decode(run_script(script, str(os.getpid())), type=SqlReply).failure
     assert failure is not None
     assert failure.kind == kind
 

@@ -66,7 +66,7 @@ async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: floa
     # Isolated (-I): neither the current directory nor the environment decides what is imported. Where an extension
     # module crashes, also while it is imported, the stacks of all threads are printed.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-X", "faulthandler", "-m", module),
+        *(sys.executable, "-I", "-X", "faulthandler", "-m", module, str(os.getpid())),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

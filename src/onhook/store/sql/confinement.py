@@ -1,11 +1,12 @@
 """Limits of a query process, set by the process itself before it reads anything of a user.
 
 Invariants: the kernel enforces each of them, whatever the engine does; none can be lifted again. A process without a
-parent ends at once.
+parent ends at once, also where the parent has died while the process was starting.
 """
 
 import contextlib
 import ctypes
+import os
 import resource
 import signal
 from pathlib import Path
@@ -27,9 +28,11 @@ class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int
 
 
-def confine_process(limits: ProcessLimits) -> None:
-    """Set the limits of this process. The system's signals end it at the limits of time."""
+def confine_process(limits: ProcessLimits, parent_pid: int) -> None:
+    """Set the limits of this process. The system's signals end it at the limits of time, and with its parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it has died before: no signal follows
+        os.kill(os.getpid(), signal.SIGKILL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(limits.wall_seconds)
     with contextlib.suppress(OSError):  # a system without /proc decides by itself

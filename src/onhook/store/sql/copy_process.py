@@ -1,4 +1,4 @@
-"""A process that copies the store for queries, and ends: `python -m onhook.store.sql.copy_process`.
+"""A process that copies the store for queries, and ends: `python -m onhook.store.sql.copy_process PID`.
 
 Invariants: the copy is a state that the store had: of whole batches, also while the hub writes and checkpoints. The hub
 does nothing for it and waits for nothing. The copy has the two views and what they read, and nothing else.

@@ -1,4 +1,4 @@
-"""A process that answers one query, and ends: `python -m onhook.store.sql.query_process`.
+"""A process that answers one query, and ends: `python -m onhook.store.sql.query_process PID`, with that of its parent.
 
 Invariants: it reads a copy of the store that it cannot change, and after opening it nothing else: no file, no socket,
 no other process. Memory, processor time and time are limited by the kernel.
@@ -72,7 +72,7 @@ def answer(limits: ProcessLimits, run: Callable[[bytes], SqlReply], *, memory_fa
     """Set the limits of this process, run the request on standard input, and print the reply; `memory_failure` is that
     of a request that reaches a limit of memory.
     """
-    confine_process(limits)
+    confine_process(limits, int(sys.argv[1]))
     try:
         reply = run(sys.stdin.buffer.read())
     except QueryError as error:
