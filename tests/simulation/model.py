@@ -5,10 +5,11 @@ after a lost answer, it allows both.
 
 Invariants that always hold (`Model.check_always`): nothing is stored that was not reported; nothing that was
 acknowledged is missing; no verified-complete interval lacks a call; notifications are signed, about reported legs, and
-in order within a call; the audit log has what was changed. When everything is repaired and quiet (`check_end`), every
-call of the PBX's list is stored, and each destination has accepted every matching record, or shows it as failed; and
-the stores of all hubs are equal record by record. No more notifications come twice than were uncommitted at a death,
-and none that was committed as done. A number that was erased is in none of its calls, wherever they are.
+in order within a call, but for the last ones of a hub that was overtaken; the audit log has what was changed. When
+everything is repaired and quiet (`check_end`), every call of the PBX's list is stored, and each destination has
+accepted every matching record, or shows it as failed; and the stores of all hubs are equal record by record. As many
+notifications as were uncommitted at a death come twice at most, and none that was committed as done. A number that was
+erased is in none of its calls, wherever they are.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from onhook.cdr.coverage import Interval
 from onhook.cdr.record import Call, Record
 from tests.simulation.erasures import KnownErasures
 from tests.simulation.receivers import SimulatedReceiver
-from tests.simulation.watches import STALE_ATTEMPT_SECONDS, DoneNotifications
+from tests.simulation.watches import STALE_ATTEMPT_SECONDS, STALE_START_SECONDS, DoneNotifications
 
 LegKey = tuple[str, str, str, str]
 """Serial number, call id, time of start, number of the callee."""
@@ -217,7 +218,8 @@ class Model:
                 self.errors.append(f"{destination.name}: a notification of an unknown call: {notification}")
             is_first = notification.notification_id not in known_ids
             known_ids.add(notification.notification_id)
-            if not is_first or self._is_order_open(destination, notification.notification_id, notification.seq):
+            is_open = self._is_order_open(destination, notification.notification_id, notification.seq)
+            if not is_first or is_open or self._was_overtaken(notification.time, STALE_START_SECONDS):
                 continue
             if notification.seq < last_seqs.get(notification.call_id, 0):
                 self.errors.append(f"{destination.name}: {notification.notification_id} came too late within its call")
@@ -242,9 +244,16 @@ class Model:
             name, seq, time = notification.notification_id, notification.seq, notification.time
             is_repeat = name in known_ids and seq > destination.replayed_until and seq not in self.late_seqs
             known_ids.add(name)
-            was_overtaken = any(0 <= time - each <= STALE_ATTEMPT_SECONDS for each in self._overtaking_times)
-            if is_repeat and not was_overtaken and self.done.is_done(destination_id, name, time):
+            if (
+                is_repeat
+                and not self._was_overtaken(time, STALE_ATTEMPT_SECONDS)
+                and self.done.is_done(destination_id, name, time)
+            ):
                 self.errors.append(f"{destination.name}: {name} was committed as done, and came again at {time:.1f} s")
+
+    def _was_overtaken(self, time: float, seconds: float) -> bool:
+        """Return whether a hub may have been overtaken so many seconds before, or later."""
+        return any(0 <= time - each <= seconds for each in self._overtaking_times)
 
     def _is_stored(self, key: LegKey, stored: Mapping[LegKey, Record]) -> bool:
         """Return whether a leg is stored; one of an erased call under any callee."""

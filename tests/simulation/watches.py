@@ -10,7 +10,7 @@ import pytest
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import DeliveryCommit
 from onhook.appdb.fence import Lease
-from onhook.appdb.leases import LeaseHolder
+from onhook.appdb.leases import RENEW_SECONDS, LeaseHolder
 from onhook.delivery import worker
 from onhook.lib.leased_work import LeasedWork
 from onhook.ops.event_deletion import EventDeletion
@@ -102,6 +102,11 @@ class DoneNotifications:
             for notification_id in ids:
                 self._done_ahead.setdefault(destination_id, {}).setdefault(notification_id, now)
 
+
+STALE_START_SECONDS = RENEW_SECONDS + 5.0
+"""A hub that stood still sends what it had begun to send, and further notifications until its renewal of the lease; a
+destination has five seconds to accept them.
+"""
 
 STALE_ATTEMPT_SECONDS = worker.CLOSE_SECONDS_MAX + 30.0
 """A hub that was overtaken may send so long what another one has sent: until its renewal of the lease, and its end."""
