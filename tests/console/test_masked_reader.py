@@ -130,7 +130,8 @@ def targets() -> list[str]:
     return addresses
 
 
-@pytest.mark.parametrize("mask", ["last3", pytest.param("hash", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", ["last3", "hash"])
 async def test_masked_reader_finds_no_digits_of_a_number_at_any_address(
     harness: ConsoleHarness, masked: dict[Mask, aiohttp.ClientSession], mask: Mask
 ) -> None:

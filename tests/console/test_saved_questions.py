@@ -123,6 +123,7 @@ async def test_history_is_the_users_own_and_is_deleted(
     assert await harness.appdb.sql_history.of_author("Alice") == []
 
 
+@pytest.mark.slow
 async def test_sql_page_without_a_writable_history_works(
     harness: ConsoleHarness, alice: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -133,6 +133,7 @@ class ReportContract:
             assert recomputed_weeks < weeks
         assert not await store.roll_up()
 
+    @pytest.mark.slow
     async def test_rename_pbx_gives_its_calls_the_name_in_rollups_too(self, store: Store) -> None:
         """Week by week; calls of other PBXs keep theirs."""
 

@@ -13,6 +13,7 @@ from onhook.delivery.destinations.mysql_tables import row_values
 from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, contract_tests, open_client
+from tests.delivery.destinations.deletion_contract import DeletionContract
 from tests.delivery.destinations.mysql_server import MysqlServer, run_mysql
 from tests.delivery.destinations.sql_contract import SqlContract, check_tls, send
 from tests.delivery.harness import SECRET
@@ -101,7 +102,7 @@ def server(mysql: MysqlServer) -> MysqlKindServer:
 class TestMysql(DestinationContract, SqlContract):
     """The contract suites for MariaDB: it shares all but the statements with PostgreSQL."""
 
-    slow_tests = contract_tests(DestinationContract, SqlContract) - {
+    slow_tests = contract_tests(DestinationContract, SqlContract, DeletionContract) - {
         "test_contract_each_record_arrives",
         "test_contract_later_event_of_a_call_is_the_last_one",
         "test_sql_earlier_event_sent_again_undoes_nothing",
