@@ -9,6 +9,7 @@ from tools.catalogues import (
     Text,
     extract_texts,
     find_mistakes,
+    find_worded_forms,
     list_missing,
     list_problems,
     read_catalogue,
@@ -116,18 +117,32 @@ def test_find_mistakes_compares_placeholders_code_and_markup(text: str, translat
 
 
 @pytest.mark.parametrize(
-    ("forms", "is_right"),
+    ("code", "forms", "is_right"),
     [
-        (("ein Anruf", "{count} Anrufe"), True),
-        (("{count} Anruf", "{count} Anrufe"), True),
-        (("ein Anruf", "Anrufe"), False),
-        (("ein Anruf", ""), False),
+        ("de", ("ein Anruf", "{count} Anrufe"), True),
+        ("de", ("{count} Anruf", "{count} Anrufe"), True),
+        ("de", ("ein Anruf", "Anrufe"), False),
+        ("de", ("ein Anruf", ""), False),
+        ("zh", ("通话",), False),
+        ("ar", ("لا مكالمات", "مكالمة", "مكالمتان", "{count} مكالمات", "{count} مكالمة", "{count} مكالمة"), True),
+        ("ar", ("لا مكالمات", "مكالمة", "مكالمتان", "مكالمات", "{count} مكالمة", "{count} مكالمة"), False),
+        ("ar", ("لا مكالمات", "مكالمة", "مكالمتان", "{count} مكالمات", "{count} مكالمة", "مكالمة"), False),
     ],
 )
-def test_find_mistakes_lets_the_form_for_one_do_without_its_number(forms: tuple[str, str], is_right: bool) -> None:
-    catalogue = read_catalogue(Path("de.po"))
+def test_find_mistakes_lets_the_forms_of_0_1_and_2_do_without_their_number(
+    code: str, forms: tuple[str, ...], is_right: bool
+) -> None:
+    catalogue = read_catalogue(Path(f"{code}.po"))
     message = catalogue.add(("1 call", "{count} calls"), forms)
-    assert bool(list(find_mistakes(message))) is not is_right
+    assert bool(list(find_mistakes(message, find_worded_forms(catalogue)))) is not is_right
+
+
+def test_find_mistakes_needs_the_other_placeholders_of_a_form_without_number() -> None:
+    catalogue = read_catalogue(Path("ar.po"))
+    text = ("1 call of {name}", "{count:,} calls of {name}")
+    forms = ("لا {name}", "مكالمة {name}", "مكالمتان", "{count:,} {name}", "{count:,} {name}", "{count:,} {name}")
+    (mistake,) = find_mistakes(catalogue.add(text, forms), find_worded_forms(catalogue))
+    assert "placeholders" in mistake
 
 
 def test_main_prints_what_is_missing(

@@ -13,7 +13,8 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from gettext import c2py
 from pathlib import Path
 from string import Formatter
 from typing import Final
@@ -110,8 +111,14 @@ def format_catalogue(catalogue: Catalog) -> str:
     return header + buffer.getvalue().decode()
 
 
-def find_mistakes(message: Message) -> Iterator[str]:
-    """Yield what is wrong with a translation."""
+def find_worded_forms(catalogue: Catalog) -> frozenset[int]:
+    """Return the forms that may have a word in place of the number: those of no number above 2, such as a dual."""
+    form_of = c2py(catalogue.plural_expr)
+    return frozenset(range(catalogue.num_plurals)) - {form_of(number) for number in range(3, 1_000)}
+
+
+def find_mistakes(message: Message, worded_forms: Collection[int] = ()) -> Iterator[str]:
+    """Yield what is wrong with a translation; `worded_forms` are the forms that may be without their number."""
     if message.fuzzy:
         yield "is marked as fuzzy"
     texts, forms = _as_list(message.id), _as_list(message.string)
@@ -122,8 +129,7 @@ def find_mistakes(message: Message) -> Iterator[str]:
             continue
         text = texts[min(index, len(texts) - 1)] if len(forms) > 1 else texts[-1]
         expected, own = _placeholders(text), _placeholders(form)
-        # The form for one may have a word in place of the number.
-        if own != expected and not (index == 0 and len(texts) > 1 and own | {"{count}"} == expected | {"{count}"}):
+        if own != expected and not (len(forms) > 1 and index in worded_forms and _is_same_but_count(own, texts)):
             yield f"has the placeholders {sorted(own)} instead of {sorted(expected)}"
         if _parts(r"`([^`]*)`", form) != _parts(r"`([^`]*)`", text):
             yield "has other code between backticks"
@@ -131,6 +137,14 @@ def find_mistakes(message: Message) -> Iterator[str]:
             yield "has other markup"
         if _parts(r"(\n|^\s|\s$)", form) != _parts(r"(\n|^\s|\s$)", text):
             yield "has other line breaks, or blanks at its ends"
+
+
+def _is_same_but_count(own: set[str], texts: Iterable[str]) -> bool:
+    """Return whether placeholders are those of one of the texts, with or without its number."""
+    return any(
+        own in (expected, {name for name in expected if not re.match(r"\{count[:}]", name)})
+        for expected in map(_placeholders, texts)
+    )
 
 
 def _parts(pattern: str, text: str) -> Counter[str]:
@@ -202,9 +216,11 @@ def list_problems(texts: dict[Text, list[str]], directory: Path, *, is_complete_
         updated = update_catalogue(catalogue, texts)
         if format_catalogue(updated) != path.read_text("utf-8"):
             yield f"{path.name}: its texts are not those of the sources: run `make fix`"
+        worded_forms = find_worded_forms(catalogue)
         for message in catalogue:
             if message.id:
-                yield from (f"{path.name}: {_key(message.id)!r} {mistake}" for mistake in find_mistakes(message))
+                mistakes = find_mistakes(message, worded_forms)
+                yield from (f"{path.name}: {_key(message.id)!r} {mistake}" for mistake in mistakes)
         if is_complete_needed and path.stem in LANGUAGES and (share := translated_share(updated)) < COMPLETE_SHARE:
             yield f"{path.name}: {share:.1%} of the texts are translated: `--missing {path.stem}` prints the others"
     formats_file = directory / FORMATS_FILE.name
