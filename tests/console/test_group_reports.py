@@ -239,7 +239,7 @@ async def test_rows_by_department_are_chosen_on_the_page(
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/reports?report=extensions&{PERIOD}")
-        await page.get_by_label("Rows").select_option("by department")
+        await page.locator("select[name=group_by]").select_option("by department")
         await page.get_by_role("button", name="Show").click()
         await expect(page.get_by_role("row", name="Sales")).to_be_visible()
         await page.screenshot(path=OUTPUT / "report-by-department.png", full_page=True)
