@@ -48,7 +48,7 @@ async def test_language_of_a_user_comes_before_that_of_the_browser(harness: Cons
         assert "Angenommen" in page
         # The API answers a page in the language of its user, errors included.
         problem = await (await browser.get("/api/v1/calls?since=x")).json()
-        assert "schreiben Sie 2026-04-27" in str(problem)
+        assert "geben Sie 2026-04-27" in str(problem)
         form = {"zone": "Europe/Berlin", "language": "en", "next": "/calls"}
         await browser.post("/settings", data=form, allow_redirects=False)
         assert '<html lang="en"' in await (await browser.get("/calls", headers=GERMAN)).text()
