@@ -13,6 +13,7 @@ from onhook.appdb.contract import Database, Row
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
 """URL scheme and default port per database engine."""
@@ -94,7 +95,7 @@ def parse_cdr_source(text: str, *, table: str | None = None, columns: str | None
     """Return the source described by texts. Raises `UsageError`, never showing the password."""
     if not 1 <= len(text) <= LOCATION_CHARACTERS_MAX or not text.isprintable():
         raise UsageError(_("this is not a CDR source"), hint=_EXAMPLE)
-    column_names = tuple(name.strip().lower() for name in columns.split(",") if name.strip()) if columns else ()
+    column_names = tuple(name.lower() for name in split_list(columns)) if columns else ()
     if len(column_names) > COLUMNS_MAX:
         raise UsageError(
             _("there are more than {maximum} columns", maximum=COLUMNS_MAX), hint=_("name those of the file")

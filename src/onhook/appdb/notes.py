@@ -10,6 +10,7 @@ from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import CHECKED_ROWS_MAX, UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 from onhook.lib.timestamps import to_datetime
 
 NOTE_CHARACTERS_MAX = 4_000
@@ -120,7 +121,7 @@ class Notes:
 
 def parse_tags(text: str) -> tuple[str, ...]:
     """Return the tags of a text, separated by commas; each once. Raises `UsageError`."""
-    tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+    tags = tuple(dict.fromkeys(split_list(text)))
     if len(tags) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable() for tag in tags):
         raise UsageError(
             _("invalid tags"),

@@ -10,6 +10,7 @@ from onhook.cdr.directory import TEXT_CHARACTERS_MAX
 from onhook.cdr.number_masking import parse_mask
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 
 NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX has longer ones."""
@@ -67,4 +68,4 @@ def _check_groups(field: str, texts: Iterable[str]) -> tuple[str, ...] | None:
 
 def _split_words(texts: Iterable[str]) -> tuple[str, ...]:
     """Return each word once; a text may hold several, separated by commas."""
-    return tuple(dict.fromkeys(word.strip() for text in texts for word in text.split(",") if word.strip()))
+    return tuple(dict.fromkeys(word for text in texts for word in split_list(text)))

@@ -173,8 +173,13 @@ def _parse_digits_max(text: str) -> int:
     return int(digits)
 
 
+def _split_list(text: str) -> tuple[str, ...]:
+    """Return the parts between commas, those of Arabic script too."""
+    return tuple(part.strip() for part in re.split("[,\N{ARABIC COMMA}]", text) if part.strip())
+
+
 def _parse_feature_names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = _split_list(text)
     if len(names) > RANGES_MAX:
         raise UsageError(
             _("more than {limit} names of features", limit=RANGES_MAX), hint=_("keep those that the PBX reports")
@@ -189,7 +194,7 @@ def _parse_feature_names(text: str) -> tuple[str, ...]:
 
 
 def _parse_ranges(kind: str, text: str) -> tuple[str, ...]:
-    ranges = tuple(part.strip() for part in text.split(",") if part.strip())
+    ranges = _split_list(text)
     if len(ranges) > RANGES_MAX:
         raise UsageError(
             _("{kind} has more than {limit} ranges", kind=kind, limit=RANGES_MAX), hint=_("join adjacent ranges")

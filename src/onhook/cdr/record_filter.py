@@ -153,7 +153,9 @@ class WordFilter(msgspec.Struct, frozen=True):
         """
         stripped = text.strip()
         is_negated = stripped.startswith("!")
-        return cls(tuple(fold_word(word) for word in stripped.removeprefix("!").split(",")), is_negated)
+        return cls(
+            tuple(fold_word(word) for word in re.split("[,\N{ARABIC COMMA}]", stripped.removeprefix("!"))), is_negated
+        )
 
     def matches(self, text: str) -> bool:
         """Return whether a `status` or `type` matches."""

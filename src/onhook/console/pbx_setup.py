@@ -21,6 +21,7 @@ from onhook.config import Address, Config, parse_address
 from onhook.delivery.address_check import check_pbx_host
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 from onhook.pbx.asterisk.payload import Asterisk
 
 AUTO = "auto"
@@ -224,4 +225,4 @@ def _parse_trunks(text: str) -> tuple[str, ...] | None:
 
 
 def _split_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(split_list(text))

@@ -95,11 +95,12 @@ def text_to_html(text: str) -> str:
     """Return a page that shows a text with its lines.
 
     >>> text_to_html("a < b\\nc")
-    '<!doctype html>\\n<html><body><p>a &lt; b<br>\\nc</p></body></html>\\n'
+    '<!doctype html>\\n<html><body><div dir="auto"><p>a &lt; b<br>\\nc</p></div></body></html>\\n'
     """
     paragraphs = html.escape(text.strip()).replace("\r\n", "\n").split("\n\n")
     content = "\n".join(f"<p>{paragraph.strip().replace(chr(10), f'<br>{chr(10)}')}</p>" for paragraph in paragraphs)
-    return f"<!doctype html>\n<html><body>{content}</body></html>\n"
+    # The text was made in the language of its recipient, which is not known here: its letters say where it begins.
+    return f'<!doctype html>\n<html><body><div dir="auto">{content}</div></body></html>\n'
 
 
 def _message_id(key: str, domain: str) -> str:

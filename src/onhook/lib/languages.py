@@ -42,6 +42,7 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
             Language("it", "Italiano"),
             Language("pt", "Português"),
             Language("zh", "简体中文"),
+            Language("ar", "العربية", "rtl"),
         )
     }
 )

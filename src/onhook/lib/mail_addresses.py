@@ -6,6 +6,7 @@ import msgspec
 
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 
 ADDRESS_CHARACTERS_MAX = 254
 """Of an address (RFC 5321, 4.5.3.1.3, without the angle brackets)."""
@@ -65,7 +66,7 @@ def parse_addresses(text: str, location: str) -> list[str]:
     >>> parse_addresses("ann@example.com, bob@example.com,", "mail_to")
     ['ann@example.com', 'bob@example.com']
     """
-    addresses = list(dict.fromkeys(parse_address(part, location) for part in text.split(",") if part.strip()))
+    addresses = list(dict.fromkeys(parse_address(part, location) for part in split_list(text)))
     if len(addresses) > RECIPIENTS_MAX:
         raise UsageError(
             _("a mail has at most {maximum} recipients", maximum=RECIPIENTS_MAX),

@@ -7,6 +7,7 @@ from typing import Any
 
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 
 QUOTED_CHARACTERS_MAX = 80
 """Of a rejected value in an error: enough to recognise it."""
@@ -17,7 +18,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 def parse_names(value: Any, location: str) -> str:
     """Parse host names separated by commas; return them in lower case, without blanks. Raises `UsageError`."""
-    names = [name.strip().lower() for name in parse_text(value, location).split(",") if name.strip()]
+    names = [name.lower() for name in split_list(parse_text(value, location))]
     for name in names:
         if not _HOST_NAME.fullmatch(name):
             raise UsageError(
@@ -31,9 +32,9 @@ def parse_names(value: Any, location: str) -> str:
 def parse_networks(value: Any, location: str) -> str:
     """Parse networks or single addresses separated by commas; return them as networks. Raises `UsageError`."""
     networks = []
-    for text in (text.strip() for text in parse_text(value, location).split(",")):
+    for text in split_list(parse_text(value, location)):
         try:
-            networks += [str(ipaddress.ip_network(text))] if text else []
+            networks.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
             raise UsageError(
                 _("{value} is not a network", value=quote(text)), location=location, hint=_("write 10.0.0.0/8")
@@ -43,7 +44,7 @@ def parse_networks(value: Any, location: str) -> str:
 
 def parse_origins(value: Any, location: str) -> str:
     """Parse origins of web pages separated by commas, as `https://crm.example.com`. Raises `UsageError`."""
-    origins = [origin.strip().lower() for origin in parse_text(value, location).split(",") if origin.strip()]
+    origins = [origin.lower() for origin in split_list(parse_text(value, location))]
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise UsageError(

@@ -59,6 +59,7 @@ from onhook.console.queries.quarantine import list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, mark
+from onhook.lib.text import split_list
 
 POLL_SECONDS = 3
 """Interval at which the last step looks for a first event."""
@@ -338,7 +339,7 @@ def parse_sender(fields: FormFields, addresses: str, path: str) -> SourceMatch:
     """Return the addresses, with commas between them, and the path of a PBX that cannot sign; an invalid one is noted
     and left out.
     """
-    address_texts = [text.strip() for text in addresses.split(",") if text.strip()]
+    address_texts = split_list(addresses)
     by_address = fields.parse("addresses", lambda: parse_source_match(address_texts, None)) or SourceMatch()
     by_path = fields.parse("path", lambda: parse_source_match((), path)) or SourceMatch()
     return SourceMatch(by_address.addresses, by_path.path)

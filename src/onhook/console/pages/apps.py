@@ -14,6 +14,7 @@ from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.text import split_list
 
 
 class AppForm(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ async def _serial_numbers(app_state: AppState, names: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return split_list(text)
 
 
 async def _render_apps(

@@ -16,15 +16,16 @@ from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.reader import TwelveHourZone
 from onhook.lib.errors import UsageError
-from onhook.lib.languages import GROUP_SEPARATOR, get_formats
+from onhook.lib.languages import GROUP_SEPARATOR, get_formats, get_language
 from onhook.lib.messages import _, mark
-from onhook.lib.text import UNKNOWN, format_duration, format_share
+from onhook.lib.text import UNKNOWN, format_duration, format_share, keep_left_to_right
 
 HEAT_STEPS = 5
 
 FOR_TEMPLATES = (
     "UNKNOWN",
     "as_json",
+    "back_arrow",
     "extra_url",
     "format_bytes",
     "call_url",
@@ -34,6 +35,7 @@ FOR_TEMPLATES = (
     "format_date",
     "format_error",
     "format_value",
+    "forward_arrow",
     "count",
     "day",
     "direction_sign",
@@ -332,7 +334,7 @@ def signed_percent(change: float) -> str:
     >>> signed_percent(0.123), signed_percent(-0.5)
     ('+12 %', '−50 %')
     """
-    return f"{100 * change:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return keep_left_to_right(f"{100 * change:+.0f} %".replace("-", "\N{MINUS SIGN}"))
 
 
 def heat_step(value: int, highest: int) -> int:
@@ -378,6 +380,20 @@ def outcome(status: str) -> str:
     """Return the text of a status; an unknown one as the PBX wrote it."""
     known_outcome = _OUTCOMES.get(fold_word(status))
     return _(known_outcome[0]) if known_outcome else status or UNKNOWN
+
+
+def back_arrow() -> str:
+    """Return the arrow to what comes before, as the reader's script runs.
+
+    >>> back_arrow(), forward_arrow()
+    ('←', '→')
+    """
+    return "←" if get_language().direction == "ltr" else "→"
+
+
+def forward_arrow() -> str:
+    """Return the arrow to what comes next."""
+    return "→" if get_language().direction == "ltr" else "←"
 
 
 def direction_sign(call_type: str) -> tuple[str, str]:

@@ -46,6 +46,7 @@ from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.recurrence import Recurrence
+from onhook.lib.text import split_list
 
 DIGITS_MAX = 3
 """Of a number in the form."""
@@ -246,7 +247,7 @@ def _parse_form(form: ScheduleForm, zone: ZoneInfo) -> ReportSpec:
         zone=form.zone.strip() or zone.key,
     )
     files: list[FileFormat] = [name for name in FILE_FORMATS if getattr(form, name.replace("-", "_"))]
-    addresses = [part for line in form.addresses.splitlines() for part in line.split(",") if part.strip()]
+    addresses = [part for line in form.addresses.splitlines() for part in split_list(line)]
     return ReportSpec(
         report=form.report,
         query=_make_query(form),

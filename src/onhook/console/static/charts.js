@@ -33,7 +33,10 @@
   globalThis.onhookFormatValue = formatValue;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const truncate = (text) => (text.length > LABEL_CHARACTERS_MAX ? text.slice(0, LABEL_CHARACTERS_MAX - 1) + "…" : text);
+  const shorten = (text) => (text.length > LABEL_CHARACTERS_MAX ? text.slice(0, LABEL_CHARACTERS_MAX - 1) + "…" : text);
+  // A chart runs from left to right in each language; marks keep the signs of an Arabic label in their places.
+  const isRightToLeft = document.documentElement.dir === "rtl";
+  const truncate = (text) => (isRightToLeft ? `\u200f${shorten(text)}\u200f` : shorten(text));
   const isWithoutValues = (chart) => chart.series.every((series) => series.values.every((value) => !value));
 
   // The lines of an axis in seconds are at whole minutes or hours, as people read them.

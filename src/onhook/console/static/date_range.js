@@ -8,7 +8,8 @@
   const format = (day) => day.toISOString().slice(0, 10);
   const addDays = (text, count) => format(new Date(parse(text).getTime() + count * DAY));
   const weekday = (text) => (parse(text).getUTCDay() + 6) % 7; // 0 is Monday
-  const language = document.documentElement.lang || "en";
+  const language = `${document.documentElement.lang || "en"}-u-nu-latn`; // with the digits of all other figures
+  const forward = document.documentElement.dir === "rtl" ? -1 : 1; // days run as the script does
   const say = (text, options) => new Intl.DateTimeFormat(language, { timeZone: "UTC", ...options }).format(parse(text));
 
   function addMonths(text, count) {
@@ -38,8 +39,8 @@
       this.until = range.querySelector("input[name=until]");
       this.title = create("strong", { "aria-live": "polite" });
       this.hint = create("p", { class: "hint", role: "status" }, this.labels.first);
-      const earlier = create("button", { type: "button", class: "step", "aria-label": this.labels.earlier }, "◀");
-      const later = create("button", { type: "button", class: "step", "aria-label": this.labels.later }, "▶");
+      const earlier = create("button", { type: "button", class: "step", "aria-label": this.labels.earlier }, forward > 0 ? "◀" : "▶");
+      const later = create("button", { type: "button", class: "step", "aria-label": this.labels.later }, forward > 0 ? "▶" : "◀");
       earlier.addEventListener("click", () => this.move(addMonths(this.focused, -1), false));
       later.addEventListener("click", () => this.move(addMonths(this.focused, 1), false));
       this.rows = create("tbody", {});
@@ -56,10 +57,11 @@
 
     head() {
       const monday = "2024-01-01";
-      const cells = [...Array(7).keys()].map((number) => {
-        const day = addDays(monday, number);
-        return create("th", { scope: "col", abbr: say(day, { weekday: "long" }) }, say(day, { weekday: "short" }).slice(0, 2));
-      });
+      const days = [...Array(7).keys()].map((number) => addDays(monday, number));
+      const short = days.map((day) => say(day, { weekday: "short" }).slice(0, 2));
+      // In Arabic all begin with the article.
+      const names = new Set(short).size > 2 ? short : days.map((day) => say(day, { weekday: "narrow" }));
+      const cells = days.map((day, number) => create("th", { scope: "col", abbr: say(day, { weekday: "long" }) }, names[number]));
       return create("thead", {}, create("tr", {}, ...cells));
     }
 
@@ -99,8 +101,8 @@
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       const day = this.focused;
       const keys = {
-        ArrowLeft: () => this.move(addDays(day, -1)),
-        ArrowRight: () => this.move(addDays(day, 1)),
+        ArrowLeft: () => this.move(addDays(day, -forward)),
+        ArrowRight: () => this.move(addDays(day, forward)),
         ArrowUp: () => this.move(addDays(day, -7)),
         ArrowDown: () => this.move(addDays(day, 7)),
         Home: () => this.move(addDays(day, -weekday(day))),

@@ -63,8 +63,8 @@ async def extension_groups(query: ReportQuery) -> Report:
             shape="stack",
             labels=[row[0].label for row in rows[:BARS_MAX]],
             series=[
-                Series("Answered", [_calls(by_group[name], "answered_by") for name in busiest[:BARS_MAX]], "good"),
-                Series("Made", [_calls(by_group[name], "made_by") for name in busiest[:BARS_MAX]], "plain"),
+                Series(_("Answered"), [_calls(by_group[name], "answered_by") for name in busiest[:BARS_MAX]], "good"),
+                Series(_("Made"), [_calls(by_group[name], "made_by") for name in busiest[:BARS_MAX]], "plain"),
             ],
             links=[row[0].href for row in rows[:BARS_MAX]],
             is_sideways=True,
@@ -118,7 +118,7 @@ async def agent_groups(query: ReportQuery) -> Report:
         chart=Chart(
             shape="bar",
             labels=[row[0].label for row in rows[:BARS_MAX]],
-            series=[Series("Answered", [_number(row[2]) for row in rows[:BARS_MAX]])],
+            series=[Series(_("Answered"), [_number(row[2]) for row in rows[:BARS_MAX]])],
             links=[row[0].href for row in rows[:BARS_MAX]],
             is_sideways=True,
         ),

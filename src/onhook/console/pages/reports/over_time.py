@@ -87,8 +87,8 @@ async def volume(query: ReportQuery) -> Report:
         shape="stack",
         labels=[step.label for step in steps],
         series=[
-            Series("Answered", [step.counts["answered"] for step in steps], "good"),
-            Series("Missed", [step.counts["missed"] for step in steps], "bad"),
+            Series(_("Answered"), [step.counts["answered"] for step in steps], "good"),
+            Series(_("Missed"), [step.counts["missed"] for step in steps], "bad"),
         ],
         links=[query.calls_url(**_period_filters(step, query)) for step in steps],
         spans=_list_spans(steps, query),

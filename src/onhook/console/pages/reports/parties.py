@@ -180,8 +180,8 @@ async def extensions(query: ReportQuery) -> Report:
         shape="stack",
         labels=[row[0].label for row in top],
         series=[
-            Series("Answered", [_cell_number(row[3]) for row in top], "good"),
-            Series("Made", [_cell_number(row[4]) for row in top], "plain"),
+            Series(_("Answered"), [_cell_number(row[3]) for row in top], "good"),
+            Series(_("Made"), [_cell_number(row[4]) for row in top], "plain"),
         ],
         links=[row[0].href for row in top],
         is_sideways=True,

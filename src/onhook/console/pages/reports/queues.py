@@ -135,7 +135,7 @@ async def agents(query: ReportQuery) -> Report:
         chart=Chart(
             shape="bar",
             labels=[f"{cells[0].label} · {cells[3].label}" for cells in rows[:BARS_MAX]],
-            series=[Series("Answered", [row.answered for row in busiest[:BARS_MAX]])],
+            series=[Series(_("Answered"), [row.answered for row in busiest[:BARS_MAX]])],
             links=[cells[0].href for cells in rows[:BARS_MAX]],
             is_sideways=True,
         ),
@@ -232,7 +232,7 @@ def outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows: 
         shape="stack",
         labels=labels[: len(top)],
         series=[
-            Series("Answered", [queue_figures.answered for queue_figures in top], "good"),
+            Series(_("Answered"), [queue_figures.answered for queue_figures in top], "good"),
             Series("Abandoned", [queue_figures.abandoned for queue_figures in top], "bad"),
             Series("Overflowed", [queue_figures.overflowed for queue_figures in top], "soft"),
             Series("Forwarded", [queue_figures.forwarded for queue_figures in top], "plain"),
