@@ -35,6 +35,16 @@ async def test_language_is_that_of_the_browser_before_a_sign_in(harness: Console
         assert "Sign in" in await (await browser.get("/sign-in", headers={"Accept-Language": "ja"})).text()
 
 
+async def test_report_of_busy_hours_has_days_of_the_week_in_the_language_of_the_reader(harness: ConsoleHarness) -> None:
+    """In cells whose direction is that of their content, as if they were data."""
+    await harness.ingest_details([details(STARTED_AT)])
+    headers = {**GERMAN, **SAME_ORIGIN}
+    async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=headers) as browser:
+        await browser.post("/sign-in", data={"token": harness.admin_token})
+        page = await (await browser.get("/reports", params={"report": "week", "since": "2026-04-01"})).text()
+        assert [day in page for day in ("Montag", "Sonntag", "Monday", "Sunday")] == [True, True, False, False]
+
+
 async def test_language_of_a_user_comes_before_that_of_the_browser(harness: ConsoleHarness) -> None:
     await harness.ingest_details([details(STARTED_AT)])
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=SAME_ORIGIN) as browser:

@@ -62,7 +62,7 @@ async def add_app(
             data.name,
             now_us=app_state.clock.microseconds(),
             pbxs=await _serial_numbers(app_state, data.pbxs),
-            networks=_split(data.networks),
+            networks=split_list(data.networks),
             allow_control=data.allow_control,
         )
     except OnhookError as error:
@@ -79,7 +79,7 @@ async def change_app(
         changed_app = await app_state.appdb.apps.change(
             data.name,
             pbxs=await _serial_numbers(app_state, data.pbxs),
-            networks=_split(data.networks),
+            networks=split_list(data.networks),
             allow_control=data.allow_control,
         )
     except OnhookError as error:
@@ -117,11 +117,7 @@ ROUTES = (apps_page, add_app, change_app, renew_app_secret, remove_app)
 
 
 async def _serial_numbers(app_state: AppState, names: str) -> list[str]:
-    return [(await app_state.appdb.pbx(name)).sn for name in _split(names)]
-
-
-def _split(text: str) -> list[str]:
-    return split_list(text)
+    return [(await app_state.appdb.pbx(name)).sn for name in split_list(names)]
 
 
 async def _render_apps(

@@ -180,7 +180,7 @@ async def busy_hours(query: ReportQuery) -> Report:
     calls = {(row["weekday"], row["hour_of_day"]): row["calls"] for row in summary}
     rows = [
         (
-            Cell(name, query.calls_url(weekday=day)),
+            Cell(_(name), query.calls_url(weekday=day)),
             *(query.count_cell(calls.get((day, hour), 0), weekday=day, hour_of_day=hour) for hour in range(24)),
         )
         for day, name in enumerate(WEEKDAYS, 1)
