@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -30,6 +31,12 @@ async def _go_on() -> None:
     pass
 
 
+@cache
+def _first_key() -> Any:
+    """Return the key of all providers: a new one for each would take longer than most tests."""
+    return jwk.RSAKey.generate_key(2048, {"kid": "first"})
+
+
 class ProviderServer:
     """A provider with one account, whose codes are valid once. Tests change `claims`, or what is sent."""
 
@@ -44,7 +51,7 @@ class ProviderServer:
         self.requests: list[str] = []
         self.wait: Callable[[], Awaitable[object]] = _go_on
         """Awaited before the configuration is sent."""
-        self.key = self.published_key = jwk.RSAKey.generate_key(2048, {"kid": "first"})
+        self.key = self.published_key = _first_key()
         self._codes: dict[str, dict[str, str]] = {}
 
     def rotate_keys(self) -> None:

@@ -145,6 +145,7 @@ def _pseudo_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "set_language", lambda _code: set_catalogue(PseudoCatalogue()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_pseudo_language")
 async def test_language_sweep_of_all_pages_has_no_english_text(harness: ConsoleHarness) -> None:
     await add_sample_data(harness)

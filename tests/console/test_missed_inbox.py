@@ -243,6 +243,7 @@ async def test_missed_inbox_says_that_it_is_cut_and_has_all_claims_of_a_user(
     assert (await (await client.get("/api/v1/missed-calls?show=mine")).json())["is_cut"], "claims are cut as well"
 
 
+@pytest.mark.slow
 async def test_missed_inbox_counts_are_as_new_as_its_rows(harness: ConsoleHarness, chromium_path: str) -> None:
     """Of an open page; what has not changed is not replaced."""
     await add_missed(harness, 50, CALLER)

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import get_args
 
 import aiohttp
+import pytest
 from playwright.async_api import expect
 
 from onhook.appdb.destination_spec import DestinationSpec
@@ -193,6 +194,7 @@ async def test_rebuild_reads_all_events_again(harness: ConsoleHarness, browser: 
     assert (await harness.appdb.audit.latest(1))[0].action == "rebuild the store"
 
 
+@pytest.mark.slow
 async def test_remedy_walk_of_an_administrator(harness: ConsoleHarness, chromium_path: str) -> None:
     """Back-fill, and discard what has failed after a question, from the page of issues."""
     await harness.appdb.pbx_credentials.put(SN, CREDENTIALS)

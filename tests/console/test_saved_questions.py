@@ -175,6 +175,7 @@ async def test_sql_page_has_names_beside_numbers(harness: ConsoleHarness, client
     assert (await (await client.get("/api/v1/sql", params={"sql": sql})).json())["data"] == [["1003", 1], ["1004", 1]]
 
 
+@pytest.mark.slow
 async def test_sql_walk_saves_shares_and_removes_a_question(harness: ConsoleHarness, chromium_path: str) -> None:
     await harness.ingest_details([details(), details(status="BUSY", call_id="1777287877.1")])
     async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 900}) as visit:

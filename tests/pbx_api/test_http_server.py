@@ -103,6 +103,6 @@ async def test_connection_that_its_client_closes_within_a_body_is_not_logged(
 
 async def test_request_for_a_socket_that_asks_for_none_is_answered_400(harness: PbxApiHarness) -> None:
     subscribe = b"GET /openapi/v1.0/subscribe?access_token=TOKEN"
-    head, _, _ = (await send(harness, subscribe + HEAD + b"\r\n")).partition(b"\r\n\r\n")
+    head, _, _ = (await send(harness, subscribe + HEAD + b"Connection: close\r\n\r\n")).partition(b"\r\n\r\n")
     assert head.split()[1] == b"400"
     assert b"server:" not in head.lower()
