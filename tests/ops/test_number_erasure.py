@@ -9,13 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.appdb import erasures
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.dashboards import DashboardLayout, StoredTile
-from onhook.appdb.delivery_rows import NewAttempt, NewLoggedAttempt
-from onhook.appdb.destination_log import LogFilter
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.appdb.erasures import NumberRows
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
@@ -212,7 +208,7 @@ async def test_finish_at_rest_writes_nothing(config: Config, monkeypatch: pytest
     await fill(config)
     async with open_directory(config) as files:
         await files.eraser.erase(NUMBER)
-        monkeypatch.setattr(number_erasure, "RECENT_MICROSECONDS", 0)
+        monkeypatch.setattr(number_erasure, "SETTLING_SECONDS", 0.0)
         await files.eraser.finish()
         version = await files.appdb.version()
         await files.eraser.finish()
@@ -266,45 +262,6 @@ async def test_erase_deliveries_of_calls_without_any_write_nothing(config: Confi
         assert await appdb.erasures.delete_deliveries([(SN, f"none.{number}") for number in range(1_000)]) == 0
         assert await appdb.version() == version
         assert await appdb.erasures.delete_deliveries([(SN, call_id(0)), (SN, call_id(1))]) == 1
-
-
-async def test_erase_deletes_attempts_that_are_logged_later(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether few were logged since the last time or many; those of other calls stay."""
-    await fill(config)
-    calls = [(SN, call_id(0)), (SN, call_id(1))]
-    async with AppDb(config.appdb_file) as appdb:
-        await appdb.erasures.erase(calls, NumberRows())
-        for is_long_ago in (False, True):
-            if is_long_ago:
-                monkeypatch.setattr(erasures, "NEW_ATTEMPTS_MAX", 1)
-            for number in (0, 1, 3):
-                await log_attempt(appdb, number)
-            assert await appdb.erasures.delete_deliveries(calls) == 2
-            assert await appdb.erasures.delete_deliveries(calls) == 0
-        attempts = (await appdb.destination_log.page(1, LogFilter(), 9)).data
-        assert [attempt.call_id for attempt in attempts] == [call_id(3)] * 3
-
-
-async def test_erase_another_number_meanwhile_deletes_attempts_that_are_logged_later(config: Config) -> None:
-    """Those of the calls of the number before: it was erased some minutes ago, and its attempts in progress end."""
-    await fill(config)
-    first_call, second_call = (SN, call_id(0)), (SN, call_id(1))
-    async with AppDb(config.appdb_file) as appdb:
-        await appdb.erasures.erase([first_call], NumberRows())
-        await appdb.erasures.delete_deliveries([first_call])
-        await log_attempt(appdb, 0)
-        await appdb.erasures.erase([second_call], NumberRows())
-        await appdb.erasures.delete_deliveries([first_call, second_call])
-        assert await appdb.destination_log.list_for_call(first_call) == []
-
-
-async def log_attempt(appdb: AppDb, number: int) -> None:
-    """Log an attempt of the call with this number."""
-    attempt = NewAttempt(attempted_at=1, duration_ms=1, status=200, detail="HTTP 200", body=b"")
-    logged_attempt = NewLoggedAttempt(
-        notification_id="n", seq=1, call=(SN, call_id(number)), body=b"030901820", state="accepted", attempt=attempt
-    )
-    await appdb.destination_log.add(1, logged_attempt)
 
 
 async def test_erase_queries_in_sql_show_the_number_no_longer(config: Config) -> None:

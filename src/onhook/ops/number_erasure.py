@@ -60,9 +60,9 @@ CYCLE_SECONDS = 5.0
 RETRY_SECONDS = 60.0
 """After a failure: a store that is made anew takes minutes."""
 
-RECENT_MICROSECONDS = 600 * 1_000_000
-"""An attempt that was in progress during an erasure has ended after this time: until then its notification may be
-stored again, with the number.
+SETTLING_SECONDS = 600.0
+"""An attempt that was in progress when the rows of an erasure were deleted has ended after this time: until then its
+notification may be stored again, with the number.
 """
 
 
@@ -94,6 +94,7 @@ class NumberEraser:
         self._find_regions = find_regions
         self._rebuild_store = rebuild_store
         self._rewriter = EventRewriter(ledger, store, dialects())
+        self._settling = _SettlingEntries()
         self._lock = asyncio.Lock()
         self._wakeup = asyncio.Event()
         self._log = TransitionLog(
@@ -164,18 +165,19 @@ class NumberEraser:
             if not self._rewriter.entries:
                 return
             states = await self._ledger.erasure_states()
+            self._note_entries(states)
             if await self._has_work(states):
                 await self._finish_entries(states)
         if self._rebuild_store is not None and "rewritten" in (await self._ledger.erasure_states()).values():
             await self._rebuild_store()
 
     async def _has_work(self, states: Mapping[int, ErasureState]) -> bool:
-        """Return whether an entry is unfinished, an erasure is recent, or events came since the last cycle: a server at
-        rest writes nothing.
+        """Return whether an entry is unfinished, attempts may still end, or events came since the last cycle: a server
+        at rest writes nothing.
         """
         return (
             any(seq not in states for seq in self._rewriter.entries)
-            or bool(self._find_recent())
+            or bool(self._settling.seqs)
             or await self._ledger.erasure_position() < await self._store.position()
         )
 
@@ -185,13 +187,20 @@ class NumberEraser:
         pending = [seq for seq in self._rewriter.entries if seq not in states and seq <= behind]
         for seq in pending:
             await self._erase_entry(seq)
+            self._settling.add(seq, SETTLING_SECONDS)
         await self._erase_later(behind, has_changed=bool(pending))
         if pending:
             await self._write_list()
             await self._ledger.set_erasure_state(pending, "rewritten")
 
-    def _find_recent(self) -> list[Erased]:
-        return self._rewriter.find_recent(self._clock.microseconds() - RECENT_MICROSECONDS)
+    def _note_entries(self, states: Mapping[int, ErasureState]) -> None:
+        """Have each entry that is new to this process looked at: once where it is long finished, for the process that
+        finished it may have ended before an attempt was looked for.
+        """
+        since_us = self._clock.microseconds() - round(SETTLING_SECONDS * 1e6)
+        for seq in self._settling.find_new(self._rewriter.entries):
+            is_long_ago = states.get(seq) == "finished" and self._rewriter.entered_at(seq) < since_us
+            self._settling.add(seq, 0.0 if is_long_ago else SETTLING_SECONDS)
 
     async def _write_list(self) -> None:
         await asyncio.to_thread(write_list, self._config.data, list(self._rewriter.entries.values()))
@@ -219,7 +228,10 @@ class NumberEraser:
     async def _erase_later(self, behind: int, *, has_changed: bool) -> None:
         """Erase from what arrived after an erasure, and clean the files where anything was changed."""
         rewritten_count = await self._rewriter.rewrite_later(behind)
-        deleted_count = await self._appdb.erasures.delete_deliveries(_call_keys(self._find_recent()))
+        began_at = asyncio.get_running_loop().time()
+        settling = [self._rewriter.entries[seq] for seq in self._settling.seqs]
+        deleted_count = await self._appdb.erasures.delete_deliveries(_call_keys(settling))
+        self._settling.remove_settled(began_at)
         if has_changed or deleted_count:
             await self._appdb.erasures.overwrite_deleted()
         if has_changed or rewritten_count:
@@ -302,6 +314,34 @@ class NumberEraser:
             action=f"erase a number: calls: {counts.calls}, raw events: {counts.raw_events}",
             status=200,
         )
+
+
+class _SettlingEntries:
+    """Erasures whose calls' attempts may still be logged: each until a look after its time has found what there was,
+    however late that is. Times are those of the loop, in seconds, which no change of the clock moves.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[int, float] = {}
+        self._last_seq = 0
+
+    @property
+    def seqs(self) -> list[int]:
+        """Return the numbers of their entries."""
+        return list(self._ends)
+
+    def find_new(self, seqs: Iterable[int]) -> list[int]:
+        """Return which entries were never added."""
+        return [seq for seq in seqs if seq > self._last_seq]
+
+    def add(self, seq: int, seconds: float) -> None:
+        """Have an entry settle for some seconds from now."""
+        self._ends[seq] = asyncio.get_running_loop().time() + seconds
+        self._last_seq = max(self._last_seq, seq)
+
+    def remove_settled(self, looked_at: float) -> None:
+        """Remove the entries that had settled when the last look began."""
+        self._ends = {seq: end for seq, end in self._ends.items() if end > looked_at}
 
 
 def _check_confirmation(call_count: int, confirmed_count: int | None) -> None:

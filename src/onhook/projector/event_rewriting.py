@@ -45,9 +45,9 @@ class EventRewriter:
         """Return the erasures of the ledger by their numbers, in order."""
         return {seq: entry for seq, entry in self._controls if isinstance(entry, Erased)}
 
-    def find_recent(self, since_us: int) -> list[Erased]:
-        """Return the erasures that were entered since a time (microseconds since 1970, UTC)."""
-        return [entry for seq, entry in self.entries.items() if self._times[seq] >= since_us]
+    def entered_at(self, seq: int) -> int:
+        """Return when the erasure with this number was entered (microseconds since 1970, UTC)."""
+        return self._times[seq]
 
     async def load(self) -> None:
         """Read the control entries that are new."""
