@@ -294,15 +294,15 @@ class JetStreamLedger:
 
     async def last_seq(self) -> int:
         await self._check()
+        known_seq = self._end.highest_seq
         information = await self._client.call(f"STREAM.INFO.{self._names.entries}")
-        last_seq = int(information["state"]["last_seq"])
-        if not self._end.accepts(last_seq):
+        if not self._end.accepts(int(information["state"]["last_seq"]), known_seq):
             raise Unavailable(
                 _("a NATS server that stood still answers what was true before"),
                 location=self._client.address.location,
                 hint=_("wait: it learns within seconds that another one leads"),
             )
-        return last_seq
+        return self._end.highest_seq
 
     async def begin_seq(self) -> int:
         await self._check()
@@ -376,26 +376,28 @@ class LedgerEnd:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._highest_seq = 0
+        self.highest_seq = 0
         self._shorter_since: float | None = None
 
     def note(self, seq: int) -> None:
         """Note a number that the ledger has."""
-        self._highest_seq = max(self._highest_seq, seq)
+        self.highest_seq = max(self.highest_seq, seq)
 
-    def accepts(self, last_seq: int) -> bool:
-        """Return whether this is the end: it is no lower than before, or has been lower for `SHORTER_SECONDS`, as after
-        the streams were restored from an older snapshot.
+    def accepts(self, last_seq: int, known_seq: int) -> bool:
+        """Return whether this was the end when it was asked for: it is no lower than the highest number of that moment,
+        `known_seq`, or has been lower for `SHORTER_SECONDS`, as after the streams were restored from an older snapshot.
+        An answer may be overtaken by that to an append.
         """
-        if last_seq >= self._highest_seq:
-            self._highest_seq, self._shorter_since = last_seq, None
+        if last_seq >= known_seq:
+            self._shorter_since = None
+            self.note(last_seq)
             return True
         now = self._monotonic()
         if self._shorter_since is None:
             self._shorter_since = now
         if now - self._shorter_since < SHORTER_SECONDS:
             return False
-        self._highest_seq, self._shorter_since = last_seq, None
+        self.highest_seq, self._shorter_since = last_seq, None
         return True
 
 
